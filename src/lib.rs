@@ -1,0 +1,4 @@
+//! mailtwin keeps a local Maildir the twin of a remote mailbox.
+pub mod mail;
+pub mod remote;
+pub mod step;
