@@ -2,3 +2,4 @@
 pub mod mail;
 pub mod remote;
 pub mod step;
+pub mod sync;

@@ -1,0 +1,48 @@
+//! What is remembered of a mailbox as a whole.
+
+use crate::mail::{MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
+use crate::sync::picture::MailboxId;
+use serde::{Deserialize, Serialize};
+
+/// A mailbox that is, or was, known on both sides.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MailboxRecord {
+    /// Its number here.
+    pub id: MailboxId,
+    /// Its name on the server.
+    pub name: MailboxName,
+    /// Its path beneath the root of the Maildir, components joined by `/`; none for a Trash that is not mirrored.
+    pub path: Option<String>,
+    /// Its role.
+    pub role: Option<SpecialUse>,
+    /// The epoch that the remembered UIDs belong to; none before the first look.
+    pub uid_validity: Option<UidValidity>,
+    /// Where the next delta starts; none before the first pass was settled.
+    pub checkpoint: Option<Checkpoint>,
+    /// Why it is not mirrored any more.
+    pub parked: Option<Parked>,
+    /// In how many complete LISTs in a row it was missing.
+    pub missing: u8,
+}
+
+/// Why a mailbox is not mirrored any more; its mail stays where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parked {
+    /// It is gone from the server.
+    GoneFromServer,
+}
+
+/// The numbers of a SELECT whose delta was applied, and of no other command: STATUS and NOTIFY can run ahead of what
+/// was seen (RFC 7162, section 3.1.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The epoch.
+    pub uid_validity: UidValidity,
+    /// The highest mod-sequence, where the server keeps them.
+    pub highest_mod_seq: Option<ModSeq>,
+    /// The next UID, where the server tells it.
+    pub uid_next: Option<Uid>,
+    /// The number of messages.
+    pub messages: u32,
+}

@@ -1,0 +1,260 @@
+//! The plan: what is to be done, as plain data that can be compared, printed, stored and found again after a crash.
+//!
+//! A plan has hands ([`Action`]: it changes one of the sides) and notes ([`Note`]: only the memory changes). A [`Batch`]
+//! is a part of a plan that was begun: it is durable before its first action, and is the journal.
+
+use crate::mail::{BaseName, Fingerprint, FlagChange, Flags, MailboxName, Uid, UidValidity};
+use crate::sync::picture::{Change, MailboxId, Side};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Something that changes a side.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Stores a message of the server in the Maildir.
+    Fetch {
+        /// The message.
+        uid: Uid,
+        /// The name that it gets; it is there or it is not, so fetching is idempotent.
+        name: BaseName,
+        /// The flags that it gets.
+        flags: Flags,
+    },
+    /// Stores a message of the Maildir on the server.
+    Append {
+        /// The message.
+        name: BaseName,
+        /// The flags that it gets.
+        flags: Flags,
+        /// What it looks like, by which it is found again; filled in before the batch is begun.
+        print: Option<Fingerprint>,
+    },
+    /// Brings the flags of a pair together.
+    SetFlags {
+        /// The message on the server.
+        uid: Uid,
+        /// The message in the Maildir.
+        name: BaseName,
+        /// What the server has to change.
+        remote: Option<FlagChange>,
+        /// What the Maildir has to change, and the flags that it is believed to show.
+        local: Option<(Flags, FlagChange)>,
+        /// The flags that are agreed when both have.
+        merged: Flags,
+    },
+    /// Takes a message away from the server.
+    DeleteRemote {
+        /// The message.
+        uid: Uid,
+        /// The name that it had in the Maildir.
+        name: BaseName,
+        /// Where it goes.
+        route: Route,
+    },
+    /// Takes a message away from the Maildir; its bytes go to the retention area first.
+    DeleteLocal {
+        /// The UID that it had on the server, if it was there.
+        uid: Option<Uid>,
+        /// The message.
+        name: BaseName,
+    },
+}
+
+/// How a message leaves a mailbox of the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    /// It is moved to that mailbox, the Trash.
+    Trash(MailboxId),
+    /// It is expunged.
+    Expunge,
+}
+
+/// A change of the memory alone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Note {
+    /// What is remembered from now on.
+    pub change: Change,
+    /// The reason.
+    pub kind: NoteKind,
+}
+
+/// Why the memory changes although no side does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoteKind {
+    /// Both sides show the same already.
+    Agree,
+    /// The message is gone from both sides.
+    Forget,
+    /// A policy leaves the sides different.
+    Keep,
+    /// The guard holds the deletion that was inferred; the side from which the message vanished.
+    Hold(Side),
+    /// What was held is back.
+    Dissolve,
+}
+
+/// The plan of one mailbox.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MailboxPlan {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Its name on the server.
+    pub name: MailboxName,
+    /// The epoch that the UIDs belong to.
+    pub uid_validity: UidValidity,
+    /// What is to be done, additions before removals.
+    pub actions: Vec<Action>,
+    /// What is to be remembered.
+    pub notes: Vec<Note>,
+}
+
+/// Something that changes the set of mailboxes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MailboxAction {
+    /// Makes the Maildir of a mailbox that is on the server.
+    CreateLocal {
+        /// The number that it gets.
+        mailbox: MailboxId,
+        /// Its name on the server.
+        name: MailboxName,
+        /// Its path beneath the root.
+        path: String,
+    },
+    /// Makes a mailbox on the server for a Maildir that is here, and subscribes to it.
+    CreateRemote {
+        /// The number that it gets.
+        mailbox: MailboxId,
+        /// The name that it gets.
+        name: MailboxName,
+        /// Its path beneath the root; none for a Trash that is not mirrored.
+        path: Option<String>,
+    },
+}
+
+/// The number of a batch, in the order in which they were begun.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct BatchId(pub u64);
+
+/// What a batch is about to do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Work {
+    /// Actions on the messages of one mailbox.
+    Messages {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The epoch that the UIDs belong to.
+        uid_validity: UidValidity,
+        /// The actions, in the order in which they are done.
+        actions: Vec<Action>,
+        /// For every mailbox that is added to: its epoch and UIDNEXT (or highest UID + 1) beforehand.
+        from: BTreeMap<MailboxId, (UidValidity, Uid)>,
+    },
+    /// Actions on mailboxes.
+    Mailboxes(Vec<MailboxAction>),
+}
+
+/// A part of a plan that was begun: durable before its first action.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    /// Its number.
+    pub id: BatchId,
+    /// The generation of the state that its begin made.
+    pub generation: u64,
+    /// What it does.
+    pub work: Work,
+}
+
+/// The phases of a plan: everything is added before anything is removed, over all mailboxes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Phase {
+    /// Fetch and Append.
+    Add,
+    /// Flags.
+    Flags,
+    /// Deletions.
+    Remove,
+}
+
+impl Action {
+    /// The phase in which the action is done.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::Fetch { .. } | Self::Append { .. } => Phase::Add,
+            Self::SetFlags { .. } => Phase::Flags,
+            Self::DeleteRemote { .. } | Self::DeleteLocal { .. } => Phase::Remove,
+        }
+    }
+
+    /// The side from whose silence the deletion was inferred, if it is one.
+    pub fn inferred_from(&self) -> Option<Side> {
+        match self {
+            Self::DeleteRemote { .. } => Some(Side::Local),
+            Self::DeleteLocal { .. } => Some(Side::Remote),
+            Self::Fetch { .. } | Self::Append { .. } | Self::SetFlags { .. } => None,
+        }
+    }
+
+    /// Tells whether something is sent to the server.
+    pub fn touches_remote(&self) -> bool {
+        match self {
+            Self::Append { .. } | Self::DeleteRemote { .. } => true,
+            Self::SetFlags { remote, .. } => remote.is_some(),
+            Self::Fetch { .. } | Self::DeleteLocal { .. } => false,
+        }
+    }
+}
+
+impl MailboxPlan {
+    /// Tells whether there is nothing to do and nothing to remember.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.notes.is_empty()
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let marked = |flags: &Flags| if flags.is_empty() { String::new() } else { format!(" ({flags})") };
+        let change = |c: &FlagChange| {
+            let signs = |sign: char, flags: &Flags| {
+                let words = flags.to_string();
+                words.split(' ').filter(|w| !w.is_empty()).map(|w| format!(" {sign}{w}")).collect::<String>()
+            };
+            signs('+', &c.add) + &signs('-', &c.remove)
+        };
+        match self {
+            Self::Fetch { uid, flags, .. } => write!(f, "fetch UID {uid}{}", marked(flags)),
+            Self::Append { name, flags, .. } => write!(f, "upload {name}{}", marked(flags)),
+            Self::SetFlags { uid, remote, local, .. } => {
+                write!(f, "flags of UID {uid}:")?;
+                if let Some(remote) = remote {
+                    write!(f, " on the server{}", change(remote))?;
+                }
+                if let Some((_, local)) = local {
+                    write!(f, "{} here{}", if remote.is_some() { "," } else { "" }, change(local))?;
+                }
+                Ok(())
+            }
+            Self::DeleteRemote { uid, route: Route::Trash(_), .. } => {
+                write!(f, "move UID {uid} to the Trash of the server: it was deleted here")
+            }
+            Self::DeleteRemote { uid, route: Route::Expunge, .. } => {
+                write!(f, "expunge UID {uid} on the server: it was deleted here")
+            }
+            Self::DeleteLocal { name, .. } => write!(f, "remove {name} here: it was deleted on the server"),
+        }
+    }
+}
+
+impl fmt::Display for MailboxAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateLocal { name, .. } => write!(f, "make the Maildir of {name}"),
+            Self::CreateRemote { name, .. } => write!(f, "make the mailbox {name} on the server"),
+        }
+    }
+}
