@@ -4,10 +4,24 @@
 
 pub mod guard;
 pub mod mailbox;
+pub mod order;
 pub mod picture;
 pub mod plan;
+pub mod policy;
+pub mod reconcile;
+pub mod recover;
+pub mod settle;
+pub mod verdict;
+pub mod view;
 
-pub use guard::GuardMemory;
+pub use guard::{Guard, GuardMemory, Held, Watched, guard};
 pub use mailbox::{Checkpoint, MailboxRecord, Parked};
+pub use order::{spare, waves};
 pub use picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Quarantine, Removing, Side, Why};
 pub use plan::{Action, Batch, BatchId, MailboxAction, MailboxPlan, Note, NoteKind, Phase, Route, Work};
+pub use policy::{Answer, Answers, Policy, Rules};
+pub use reconcile::{Reconciled, reconcile};
+pub use recover::{Trace, questions, recover};
+pub use settle::{Outcome, settle};
+pub use verdict::{Remembered, Verdict, verdict};
+pub use view::{Delta, Doubt, LocalView, Look, Numbers, RemoteView, Seen};

@@ -85,6 +85,8 @@ pub enum Why {
     Kept,
     /// A limit of size or age leaves it there.
     Filtered,
+    /// Its removal waits for a person: a mirror does not keep what was added here.
+    Held(Hold),
 }
 
 /// A message that is remembered on one side only.
@@ -223,6 +225,7 @@ impl Picture {
         let lone_due = |lone: &Lone| match &lone.why {
             Why::Pending => true,
             Why::Quarantined(quarantine) => quarantine.due <= now,
+            Why::Held(hold) => hold.released,
             Why::Kept | Why::Filtered => false,
         };
         self.lone_local.values().any(lone_due)

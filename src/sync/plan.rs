@@ -52,6 +52,8 @@ pub enum Action {
         name: BaseName,
         /// Where it goes.
         route: Route,
+        /// It is missing in the Maildir, and no person confirmed that: the guard has a say.
+        inferred: bool,
     },
     /// Takes a message away from the Maildir; its bytes go to the retention area first.
     DeleteLocal {
@@ -59,6 +61,8 @@ pub enum Action {
         uid: Option<Uid>,
         /// The message.
         name: BaseName,
+        /// It is missing on the server, and no person confirmed that: the guard has a say.
+        inferred: bool,
     },
 }
 
@@ -87,14 +91,16 @@ pub struct Note {
 pub enum NoteKind {
     /// Both sides show the same already.
     Agree,
+    /// A side shows other flags, and nothing can follow from it as yet.
+    Seen,
     /// The message is gone from both sides.
     Forget,
     /// A policy leaves the sides different.
     Keep,
     /// The guard holds the deletion that was inferred; the side from which the message vanished.
     Hold(Side),
-    /// What was held is back.
-    Dissolve,
+    /// What is left of a message whose partner is gone is to be transferred as new.
+    PutBack,
 }
 
 /// The plan of one mailbox.
@@ -193,9 +199,22 @@ impl Action {
     /// The side from whose silence the deletion was inferred, if it is one.
     pub fn inferred_from(&self) -> Option<Side> {
         match self {
-            Self::DeleteRemote { .. } => Some(Side::Local),
-            Self::DeleteLocal { .. } => Some(Side::Remote),
+            Self::DeleteRemote { inferred: true, .. } => Some(Side::Local),
+            Self::DeleteLocal { inferred: true, .. } => Some(Side::Remote),
+            Self::DeleteRemote { .. } | Self::DeleteLocal { .. } => None,
             Self::Fetch { .. } | Self::Append { .. } | Self::SetFlags { .. } => None,
+        }
+    }
+
+    /// The mailbox of the server to which the action adds a message, if it does; `mailbox` is the one that it works on.
+    pub fn adds_to(&self, mailbox: MailboxId) -> Option<MailboxId> {
+        match self {
+            Self::Append { .. } => Some(mailbox),
+            Self::DeleteRemote { route: Route::Trash(trash), .. } => Some(*trash),
+            Self::DeleteRemote { route: Route::Expunge, .. }
+            | Self::Fetch { .. }
+            | Self::SetFlags { .. }
+            | Self::DeleteLocal { .. } => None,
         }
     }
 

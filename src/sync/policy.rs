@@ -1,0 +1,76 @@
+//! What may be done with a difference: carried over, left alone, or taken back.
+
+use crate::mail::Storable;
+use crate::sync::plan::Route;
+use serde::{Deserialize, Serialize};
+
+/// What is done with one kind of change on one side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// The other side follows.
+    Allow,
+    /// Nothing: the sides stay different.
+    Keep,
+    /// The change is undone where it was made.
+    Revert,
+}
+
+/// The answers to the changes of one side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Answers {
+    /// New messages.
+    pub new: Answer,
+    /// Messages that are gone.
+    pub gone: Answer,
+    /// Changed flags.
+    pub flags: Answer,
+}
+
+/// The answers to the changes of both sides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Policy {
+    /// To what changes on the server.
+    pub pull: Answers,
+    /// To what changes in the Maildir.
+    pub push: Answers,
+}
+
+impl Answers {
+    const fn all(answer: Answer) -> Self {
+        Self { new: answer, gone: answer, flags: answer }
+    }
+}
+
+impl Policy {
+    /// Both sides follow each other.
+    pub const TWO_WAY: Self = Self { pull: Answers::all(Answer::Allow), push: Answers::all(Answer::Allow) };
+    /// The Maildir follows the server, whatever is done to it.
+    pub const MIRROR: Self = Self { pull: Answers::all(Answer::Allow), push: Answers::all(Answer::Revert) };
+    /// The Maildir collects what the server ever held.
+    pub const ARCHIVE: Self =
+        Self { pull: Answers { gone: Answer::Keep, ..Answers::all(Answer::Allow) }, push: Answers::all(Answer::Keep) };
+    /// New messages are fetched, and nothing else (POP3).
+    pub const FETCH: Self =
+        Self { pull: Answers { new: Answer::Allow, ..Answers::all(Answer::Keep) }, push: Answers::all(Answer::Keep) };
+
+    /// The policy for a mailbox to which nothing can be written: what is done here stays here.
+    pub fn pull_only(self) -> Self {
+        Self { push: Answers::all(Answer::Keep), ..self }
+    }
+}
+
+/// What a verdict depends on besides the three trees.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// What may be done.
+    pub policy: Policy,
+    /// Which flags the server stores for good.
+    pub remote_flags: Storable,
+    /// Which flags the Maildir stores.
+    pub local_flags: Storable,
+    /// Where a message goes that was deleted here.
+    pub route: Route,
+    /// The time, in seconds since 1970.
+    pub now: u64,
+}

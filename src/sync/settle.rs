@@ -1,0 +1,145 @@
+//! What an action came to, and what is remembered because of it.
+//!
+//! OK is not confirmation: an outcome says only what was seen. What is not known stays open in the journal, for
+//! [`recover`](crate::sync::recover) to find out.
+
+use crate::mail::{Fingerprint, Flags, Uid};
+use crate::sync::picture::{Change, Known, Lone, Pair, Picture, Quarantine, Removing, Why};
+use crate::sync::plan::Action;
+
+/// What an action came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The message is in the Maildir, durably.
+    Fetched(Fingerprint),
+    /// The message is on the server, under this UID.
+    Appended(Uid, Option<Fingerprint>),
+    /// Which side was seen with the wanted flags; a side that had nothing to change counts.
+    FlagsSet {
+        /// The server.
+        remote: bool,
+        /// The Maildir.
+        local: bool,
+    },
+    /// The message was seen to be gone.
+    Removed,
+    /// Half of the removal was seen.
+    Half(Removing),
+    /// A precondition did not hold any more; nothing was done, the next look decides.
+    Moot,
+    /// It cannot be done now; the reason, as an escaped clause.
+    Failed(String),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// What is remembered because of an outcome. `picture` holds the notes of the plan already.
+pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -> Vec<Change> {
+    match (action, outcome) {
+        (_, Outcome::Moot | Outcome::Unknown) => vec![],
+        (Action::Fetch { uid, name, flags }, Outcome::Fetched(print)) => {
+            vec![pair(*uid, Pair::agreed(name.clone(), flags.clone(), Some(*print)))]
+        }
+        (Action::Fetch { uid, .. }, Outcome::Removed) => vec![Change::Uid(*uid, None)],
+        (Action::Fetch { uid, flags, .. }, Outcome::Failed(reason)) => {
+            let before = match picture.uid(*uid) {
+                Some(Known::Lone(Lone { why: Why::Quarantined(quarantine), .. })) => Some(quarantine),
+                _ => None,
+            };
+            let why = Why::Quarantined(quarantine(before, reason, now));
+            vec![Change::Uid(*uid, Some(Known::Lone(Lone { flags: flags.clone(), why })))]
+        }
+        (Action::Append { name, flags, print }, Outcome::Appended(uid, seen)) => {
+            vec![
+                Change::Local(name.clone(), None),
+                pair(*uid, Pair::agreed(name.clone(), flags.clone(), seen.or(*print))),
+            ]
+        }
+        (Action::Append { name, .. }, Outcome::Removed) => vec![Change::Local(name.clone(), None)],
+        (Action::Append { name, flags, .. }, Outcome::Failed(reason)) => {
+            let before = match picture.local(name).map(|lone| &lone.why) {
+                Some(Why::Quarantined(quarantine)) => Some(quarantine),
+                _ => None,
+            };
+            let why = Why::Quarantined(quarantine(before, reason, now));
+            vec![Change::Local(name.clone(), Some(Lone { flags: flags.clone(), why }))]
+        }
+        (Action::SetFlags { uid, remote, local, merged, .. }, Outcome::FlagsSet { remote: there, local: here }) => {
+            let Some(old) = picture.pair(*uid) else { return vec![] };
+            let shown = |seen: &Option<Flags>| seen.clone().unwrap_or_else(|| old.agreed.clone());
+            let after_there = match remote {
+                Some(change) if *there => change.apply(&shown(&old.remote)),
+                _ => shown(&old.remote),
+            };
+            let after_here = match local {
+                Some((_, change)) if *here => change.apply(&shown(&old.local)),
+                _ => shown(&old.local),
+            };
+            let done = (remote.is_none() || *there) && (local.is_none() || *here);
+            let agreed = if done { merged.clone() } else { old.agreed.clone() };
+            let differing = |flags: Flags| (flags != agreed).then_some(flags);
+            vec![pair(
+                *uid,
+                Pair {
+                    remote: differing(after_there),
+                    local: differing(after_here),
+                    hold: None,
+                    removing: None,
+                    trouble: None,
+                    agreed: agreed.clone(),
+                    ..old.clone()
+                },
+            )]
+        }
+        (Action::DeleteRemote { uid, .. } | Action::DeleteLocal { uid: Some(uid), .. }, Outcome::Removed) => {
+            vec![Change::Uid(*uid, None)]
+        }
+        (Action::DeleteLocal { uid: None, name, .. }, Outcome::Removed) => vec![Change::Local(name.clone(), None)],
+        (Action::DeleteRemote { uid, .. }, Outcome::Half(removing)) => match picture.pair(*uid) {
+            Some(old) => vec![pair(*uid, Pair { removing: Some(*removing), ..old.clone() })],
+            None => vec![],
+        },
+        (
+            Action::SetFlags { uid, .. }
+            | Action::DeleteRemote { uid, .. }
+            | Action::DeleteLocal { uid: Some(uid), .. },
+            Outcome::Failed(reason),
+        ) => match picture.pair(*uid) {
+            Some(old) => {
+                let trouble = Some(quarantine(old.trouble.as_ref(), reason, now));
+                vec![pair(*uid, Pair { trouble, ..old.clone() })]
+            }
+            None => vec![],
+        },
+        (Action::DeleteLocal { uid: None, name, .. }, Outcome::Failed(reason)) => match picture.local(name) {
+            Some(lone) => {
+                let why = Why::Quarantined(quarantine(None, reason, now));
+                vec![Change::Local(name.clone(), Some(Lone { flags: lone.flags.clone(), why }))]
+            }
+            None => vec![],
+        },
+        // An outcome that is not one of this action: nothing was seen of it.
+        (Action::Fetch { .. }, Outcome::Appended(..) | Outcome::FlagsSet { .. } | Outcome::Half(_))
+        | (Action::Append { .. }, Outcome::Fetched(_) | Outcome::FlagsSet { .. } | Outcome::Half(_))
+        | (
+            Action::SetFlags { .. },
+            Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::Removed | Outcome::Half(_),
+        )
+        | (Action::DeleteRemote { .. }, Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::FlagsSet { .. })
+        | (
+            Action::DeleteLocal { .. },
+            Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::FlagsSet { .. } | Outcome::Half(_),
+        ) => vec![],
+    }
+}
+
+fn pair(uid: Uid, pair: Pair) -> Change {
+    Change::Uid(uid, Some(Known::Pair(pair)))
+}
+
+/// The next try comes after 5 minutes, then twice as long each time, at most a day.
+fn quarantine(before: Option<&Quarantine>, reason: &str, now: u64) -> Quarantine {
+    let attempts = before.map_or(1, |q| q.attempts.saturating_add(1));
+    let wait = (300u64 << (attempts - 1).min(10)).min(86_400);
+    Quarantine { reason: reason.to_owned(), attempts, due: now + wait }
+}

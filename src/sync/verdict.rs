@@ -1,0 +1,184 @@
+//! The table: what follows for one message from what is remembered, what the server shows and what the Maildir shows.
+//!
+//! `docs/sync-model.md` prints it for people; `tests/verdicts.rs` prints every cell and compares it with the golden text.
+
+use crate::mail::{FlagChange, Flags, SystemFlag};
+use crate::sync::picture::{Hold, Lone, Pair, Removing, Side, Why};
+use crate::sync::policy::{Answer, Rules};
+
+/// What is remembered of the message.
+#[derive(Clone, Copy, Debug)]
+pub enum Remembered<'a> {
+    /// Nothing.
+    Nothing,
+    /// It is a pair.
+    Pair(&'a Pair),
+    /// It is on one side only, for a reason.
+    Lone(Side, &'a Lone),
+}
+
+/// What is to be done with one message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Nothing.
+    Rest,
+    /// Store it in the Maildir.
+    Fetch,
+    /// Store it on the server.
+    Append,
+    /// Bring the flags together.
+    Flags {
+        /// What the server has to change.
+        remote: Option<FlagChange>,
+        /// What the Maildir has to change.
+        local: Option<FlagChange>,
+        /// What is agreed then.
+        merged: Flags,
+    },
+    /// Take it away from the server; `inferred`: because it is missing in the Maildir and no person confirmed it.
+    DeleteRemote {
+        /// Whether the guard has a say.
+        inferred: bool,
+    },
+    /// Take it away from the Maildir; `inferred`: because it is missing on the server and no person confirmed it.
+    DeleteLocal {
+        /// Whether the guard has a say.
+        inferred: bool,
+    },
+    /// Forget it: both sides have lost it.
+    Forget,
+    /// Remember it as kept on the side on which it is.
+    Keep(Side),
+    /// Remember nothing of a partner: what is left is transferred as new.
+    PutBack(Side),
+    /// Two messages that nobody paired stand as one: adopt or recover has to make the pair first.
+    CannotBe,
+}
+
+/// Judges one message. `remote` and `local` are the flags that the sides show, if it is there.
+pub fn verdict(remembered: Remembered<'_>, remote: Option<&Flags>, local: Option<&Flags>, rules: &Rules) -> Verdict {
+    match remembered {
+        Remembered::Nothing => match (remote, local) {
+            (Some(_), None) => new_remote(rules),
+            (None, Some(_)) => new_local(rules),
+            (Some(_), Some(_)) => Verdict::CannotBe,
+            (None, None) => Verdict::Rest,
+        },
+        Remembered::Pair(pair) => match (remote, local) {
+            (Some(f), Some(l)) => flags(pair, f, l, rules),
+            (Some(f), None) => gone_here(pair, f, rules),
+            (None, Some(_)) => gone_there(pair, rules),
+            (None, None) => Verdict::Forget,
+        },
+        Remembered::Lone(Side::Remote, lone) => match (remote, local) {
+            (Some(_), None) => lone_one(lone, rules, new_remote),
+            (Some(_), Some(_)) => Verdict::CannotBe,
+            (None, _) => Verdict::Forget,
+        },
+        Remembered::Lone(Side::Local, lone) => match (remote, local) {
+            (None, Some(_)) => lone_one(lone, rules, new_local),
+            (Some(_), Some(_)) => Verdict::CannotBe,
+            (_, None) => Verdict::Forget,
+        },
+    }
+}
+
+fn new_remote(rules: &Rules) -> Verdict {
+    match rules.policy.pull.new {
+        Answer::Allow => Verdict::Fetch,
+        Answer::Keep => Verdict::Keep(Side::Remote),
+        Answer::Revert => Verdict::DeleteRemote { inferred: true },
+    }
+}
+
+fn new_local(rules: &Rules) -> Verdict {
+    match rules.policy.push.new {
+        Answer::Allow => Verdict::Append,
+        Answer::Keep => Verdict::Keep(Side::Local),
+        Answer::Revert => Verdict::DeleteLocal { inferred: true },
+    }
+}
+
+fn lone_one(lone: &Lone, rules: &Rules, as_new: fn(&Rules) -> Verdict) -> Verdict {
+    match &lone.why {
+        Why::Pending => as_new(rules),
+        Why::Held(hold) if hold.released => match as_new(rules) {
+            Verdict::DeleteRemote { .. } => Verdict::DeleteRemote { inferred: false },
+            Verdict::DeleteLocal { .. } => Verdict::DeleteLocal { inferred: false },
+            other => other,
+        },
+        Why::Quarantined(quarantine) if quarantine.due <= rules.now => as_new(rules),
+        Why::Quarantined(_) | Why::Kept | Why::Filtered | Why::Held(_) => Verdict::Rest,
+    }
+}
+
+fn waits(pair: &Pair, rules: &Rules) -> bool {
+    pair.trouble.as_ref().is_some_and(|t| t.due > rules.now)
+}
+
+/// Missing in the Maildir. A deletion beats a change of flags made elsewhere.
+fn gone_here(pair: &Pair, remote: &Flags, rules: &Rules) -> Verdict {
+    if waits(pair, rules) {
+        return Verdict::Rest;
+    }
+    let inferred = match pair.hold {
+        Some(Hold { gone: Side::Local, released: false, .. }) => return Verdict::Rest,
+        Some(Hold { gone: Side::Local, released: true, .. }) => false,
+        Some(Hold { gone: Side::Remote, .. }) | None => true,
+    };
+    match (pair.removing, rules.policy.push.gone) {
+        // Somebody took our mark off: the message is wanted.
+        (Some(Removing::Marked), _) if !remote.contains(SystemFlag::Deleted) => Verdict::PutBack(Side::Remote),
+        (Some(_), _) => Verdict::DeleteRemote { inferred: false },
+        (None, Answer::Allow) => Verdict::DeleteRemote { inferred },
+        (None, Answer::Keep) => Verdict::Keep(Side::Remote),
+        (None, Answer::Revert) => Verdict::PutBack(Side::Remote),
+    }
+}
+
+/// Missing on the server.
+fn gone_there(pair: &Pair, rules: &Rules) -> Verdict {
+    if waits(pair, rules) {
+        return Verdict::Rest;
+    }
+    let inferred = match pair.hold {
+        Some(Hold { gone: Side::Remote, released: false, .. }) => return Verdict::Rest,
+        Some(Hold { gone: Side::Remote, released: true, .. }) => false,
+        Some(Hold { gone: Side::Local, .. }) | None => true,
+    };
+    match rules.policy.pull.gone {
+        Answer::Allow => Verdict::DeleteLocal { inferred },
+        Answer::Keep => Verdict::Keep(Side::Local),
+        Answer::Revert => Verdict::PutBack(Side::Local),
+    }
+}
+
+/// On both sides: the flags are merged, each side's answer in view, and each side is asked for what it can store only.
+fn flags(pair: &Pair, remote: &Flags, local: &Flags, rules: &Rules) -> Verdict {
+    if waits(pair, rules) {
+        return Verdict::Rest;
+    }
+    let base = &pair.agreed;
+    let there = rules.remote_flags.mask(base, remote);
+    let here = rules.local_flags.mask(base, local);
+    let heard = |answer: Answer, said: &Flags| if answer == Answer::Allow { said.clone() } else { base.clone() };
+    let merged = Flags::merge(base, &heard(rules.policy.pull.flags, &there), &heard(rules.policy.push.flags, &here));
+    // Where the other side's changes are kept, what this side has of its own stays beside what is agreed.
+    let wanted = |answer: Answer, shown: &Flags| match answer {
+        Answer::Allow | Answer::Revert => merged.clone(),
+        Answer::Keep => Flags::merge(base, shown, &merged),
+    };
+    let change = |storable: &crate::mail::Storable, shown: &Flags, wanted: Flags| {
+        FlagChange::between(&storable.part_of(shown), &storable.part_of(&wanted))
+    };
+    let wanted_there = wanted(rules.policy.pull.flags, &there);
+    let wanted_here = wanted(rules.policy.push.flags, &here);
+    let to_remote = change(&rules.remote_flags, remote, wanted_there);
+    let to_local = change(&rules.local_flags, local, wanted_here);
+    // A hold dissolves and a removal is called off when the message is on both sides again.
+    let settled = pair.hold.is_none() && pair.removing.is_none() && pair.trouble.is_none();
+    if to_remote.is_none() && to_local.is_none() && merged == *base && settled {
+        return Verdict::Rest;
+    }
+    Verdict::Flags { remote: to_remote, local: to_local, merged }
+}
