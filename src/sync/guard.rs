@@ -158,3 +158,108 @@ fn noted(plan: &MailboxPlan, picture: &Picture, uid: Uid) -> Option<Known> {
     });
     note.unwrap_or_else(|| picture.uid(uid).cloned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{BaseName, MailboxName, UidValidity};
+    use crate::sync::plan::Route;
+
+    fn mailbox(size: u32, deletions: u32) -> (Picture, MailboxPlan) {
+        let mut picture = Picture::new();
+        let mut actions = Vec::new();
+        for n in 1..=size {
+            let uid = Uid::new(n).expect("not zero");
+            let name = BaseName::new(format!("m{n}").as_bytes()).expect("a name");
+            let pair = Pair::agreed(name.clone(), Flags::new(), None);
+            picture.apply(Change::Uid(uid, Some(Known::Pair(pair))));
+            if n <= deletions {
+                actions.push(Action::DeleteRemote { uid, name, route: Route::Expunge, inferred: true });
+            }
+        }
+        let plan = MailboxPlan {
+            mailbox: MailboxId(1),
+            name: MailboxName::inbox(),
+            uid_validity: UidValidity::new(1).expect("not zero"),
+            actions,
+            notes: vec![],
+        };
+        (picture, plan)
+    }
+
+    /// How many of the deletions pass, at `now`.
+    fn pass(memory: &mut GuardMemory, size: u32, deletions: u32, may_be_emptied: bool, now: u64) -> usize {
+        let (picture, mut plan) = mailbox(size, deletions);
+        let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied };
+        let held = guard(&mut [watched], memory, &Guard::default(), now);
+        assert_eq!(held.is_empty(), plan.notes.is_empty());
+        plan.actions.len()
+    }
+
+    #[test]
+    fn many_deletions_at_once_are_held() {
+        for (size, deletions, passed) in [
+            (100, 50, 50),
+            (100, 51, 0),
+            (1000, 250, 250),
+            (1000, 251, 0),
+            (5, 5, 5),
+            (6, 6, 0),
+            (40, 39, 39),
+            (40, 40, 0),
+        ] {
+            assert_eq!(pass(&mut GuardMemory::default(), size, deletions, false, 0), passed, "{deletions} of {size}");
+        }
+    }
+
+    #[test]
+    fn trash_and_junk_may_be_emptied() {
+        assert_eq!(pass(&mut GuardMemory::default(), 40, 40, true, 0), 40);
+        assert_eq!(pass(&mut GuardMemory::default(), 90, 90, true, 0), 0);
+    }
+
+    #[test]
+    fn slices_are_added_up_over_ten_minutes_and_then_forgotten() {
+        let mut memory = GuardMemory::default();
+        assert_eq!(pass(&mut memory, 100, 30, false, 0), 30);
+        assert_eq!(pass(&mut memory, 70, 30, false, 300), 0);
+        assert_eq!(pass(&mut memory, 70, 30, false, 901), 30);
+        assert_eq!(memory.last_set, 1);
+    }
+
+    #[test]
+    fn an_account_loses_at_most_five_hundred_in_ten_minutes() {
+        let mut memory = GuardMemory::default();
+        assert_eq!(pass(&mut memory, 4000, 500, false, 0), 500);
+        assert_eq!(pass(&mut memory, 3500, 1, false, 1), 0);
+    }
+
+    #[test]
+    fn what_is_held_is_remembered_with_its_set_and_new_ones_join() {
+        let (mut picture, mut plan) = mailbox(100, 60);
+        let mut memory = GuardMemory::default();
+        let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied: false };
+        let held = guard(&mut [watched], &mut memory, &Guard::default(), 0);
+        assert_eq!(held, vec![Held { mailbox: MailboxId(1), gone: Side::Local, set: 1, count: 60 }]);
+        plan.notes.drain(..).for_each(|note| picture.apply(note.change));
+        assert_eq!(picture.pairs().filter(|(_, p)| p.hold.is_some()).count(), 60);
+
+        let (uid, name) = picture.pairs().map(|(uid, p)| (uid, p.name.clone())).last().expect("100 pairs");
+        plan.actions = vec![Action::DeleteRemote { uid, name, route: Route::Expunge, inferred: true }];
+        let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied: false };
+        let held = guard(&mut [watched], &mut memory, &Guard::default(), 10_000);
+        assert_eq!((held.len(), held[0].set, plan.actions.len()), (1, 2, 0));
+    }
+
+    #[test]
+    fn what_a_person_approved_is_not_counted() {
+        let (picture, mut plan) = mailbox(100, 100);
+        for action in &mut plan.actions {
+            let Action::DeleteRemote { inferred, .. } = action else { panic!("only deletions") };
+            *inferred = false;
+        }
+        let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied: false };
+        assert!(guard(&mut [watched], &mut GuardMemory::default(), &Guard::default(), 0).is_empty());
+        assert_eq!(plan.actions.len(), 100);
+    }
+}

@@ -159,7 +159,11 @@ fn flags(pair: &Pair, remote: &Flags, local: &Flags, rules: &Rules) -> Verdict {
         return Verdict::Rest;
     }
     let base = &pair.agreed;
-    let there = rules.remote_flags.mask(base, remote);
+    let mut there = rules.remote_flags.mask(base, remote);
+    if pair.removing == Some(Removing::Marked) {
+        // The mark is ours, not a user's: the file is back, so it is taken off again.
+        there.remove(SystemFlag::Deleted);
+    }
     let here = rules.local_flags.mask(base, local);
     let heard = |answer: Answer, said: &Flags| if answer == Answer::Allow { said.clone() } else { base.clone() };
     let merged = Flags::merge(base, &heard(rules.policy.pull.flags, &there), &heard(rules.policy.push.flags, &here));

@@ -176,3 +176,113 @@ impl LocalView {
         self.messages.get(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::picture::{Change, Known, Pair};
+
+    fn uid(n: u32) -> Uid {
+        Uid::new(n).expect("not zero")
+    }
+
+    fn name(n: u32) -> BaseName {
+        BaseName::new(format!("m{n}").as_bytes()).expect("a name")
+    }
+
+    fn picture(size: u32) -> Picture {
+        let mut picture = Picture::new();
+        for n in 1..=size {
+            let pair = Pair::agreed(name(n), Flags::new(), None);
+            picture.apply(Change::Uid(uid(n), Some(Known::Pair(pair))));
+        }
+        picture
+    }
+
+    fn numbers(exists: u32, mod_seq: u64) -> Numbers {
+        let uid_validity = UidValidity::new(1).expect("not zero");
+        Numbers { uid_validity, exists, highest_mod_seq: ModSeq::new(mod_seq) }
+    }
+
+    fn checkpoint() -> Checkpoint {
+        let uid_validity = UidValidity::new(1).expect("not zero");
+        Checkpoint { uid_validity, highest_mod_seq: ModSeq::new(10), uid_next: Some(uid(4)), messages: 3 }
+    }
+
+    #[test]
+    fn a_listing_that_is_cut_short_is_no_view() {
+        let two = BTreeMap::from([(uid(1), Flags::new()), (uid(2), Flags::new())]);
+        assert_eq!(RemoteView::listed(two.clone(), 3), Err(Doubt::DoesNotAddUp { exists: 3, counted: 2 }));
+        assert!(RemoteView::listed(two, 2).is_ok());
+    }
+
+    #[test]
+    fn an_empty_delta_of_a_rebuilt_index_is_not_believed() {
+        let seen = RemoteView::after(&picture(3), &checkpoint(), &numbers(3, 9), &Delta::default());
+        assert_eq!(seen, Err(Doubt::ModSeqWentBack));
+        let none = Numbers { highest_mod_seq: None, ..numbers(3, 9) };
+        assert_eq!(RemoteView::after(&picture(3), &checkpoint(), &none, &Delta::default()), Err(Doubt::ModSeqWentBack));
+    }
+
+    #[test]
+    fn a_vanished_range_of_four_billion_costs_nothing_and_has_to_add_up() {
+        let delta = Delta { vanished: UidSet::range(Uid::MIN, Uid::MAX), ..Delta::default() };
+        let seen = RemoteView::after(&picture(3), &checkpoint(), &numbers(3, 11), &delta);
+        assert_eq!(seen, Err(Doubt::DoesNotAddUp { exists: 3, counted: 0 }));
+        let gone = RemoteView::after(&picture(3), &checkpoint(), &numbers(0, 11), &delta).expect("it adds up");
+        assert_eq!(gone.missing(&picture(3)).count(), 3);
+    }
+
+    #[test]
+    fn another_epoch_voids_the_picture() {
+        let other = Numbers { uid_validity: UidValidity::new(2).expect("not zero"), ..numbers(3, 11) };
+        let seen = RemoteView::after(&picture(3), &checkpoint(), &other, &Delta::default());
+        assert!(matches!(seen, Err(Doubt::Epoch { .. })));
+    }
+
+    #[test]
+    fn a_delta_folds_into_the_picture() {
+        let changed = BTreeMap::from([(uid(2), Flags::parse("\\Seen")), (uid(9), Flags::new())]);
+        let delta = Delta { changed, vanished: UidSet::range(uid(1), uid(1)) };
+        let view = RemoteView::after(&picture(3), &checkpoint(), &numbers(3, 11), &delta).expect("it adds up");
+        assert_eq!(view.messages().keys().map(|u| u.get()).collect::<Vec<_>>(), [2, 3, 9]);
+        assert_eq!(view.get(uid(2)), Some(&Flags::parse("\\Seen")));
+    }
+
+    fn look(present: &[u32], taken: u64, changed: u64) -> Look {
+        Look { messages: present.iter().map(|n| (name(*n), Flags::new())).collect(), taken, changed }
+    }
+
+    #[test]
+    fn nothing_missing_needs_one_look() {
+        assert!(matches!(LocalView::judge(&picture(2), &look(&[1, 2, 7], 0, 0), None), Seen::Settled(_)));
+    }
+
+    #[test]
+    fn a_missing_file_is_looked_for_twice_and_the_folder_has_to_be_quiet() {
+        let p = picture(2);
+        let old = look(&[1], 100_000, 50_000);
+        assert_eq!(LocalView::judge(&p, &old, None), Seen::LookAgain(0));
+        assert!(matches!(LocalView::judge(&p, &old, Some(&look(&[1], 100_001, 50_000))), Seen::Settled(_)));
+        let fresh = look(&[1], 100_000, 99_000);
+        assert_eq!(LocalView::judge(&p, &fresh, None), Seen::LookAgain(4_000));
+        assert_eq!(LocalView::judge(&p, &fresh, Some(&look(&[1], 101_000, 99_000))), Seen::LookAgain(3_000));
+        assert!(matches!(LocalView::judge(&p, &fresh, Some(&look(&[1], 104_000, 99_000))), Seen::Settled(_)));
+    }
+
+    #[test]
+    fn mail_that_keeps_arriving_does_not_put_a_deletion_off_for_ever() {
+        let p = picture(2);
+        let first = look(&[1], 100_000, 99_999);
+        assert!(matches!(LocalView::judge(&p, &first, Some(&look(&[1, 8], 105_000, 104_999))), Seen::Settled(_)));
+    }
+
+    #[test]
+    fn a_file_that_the_first_look_missed_is_not_gone() {
+        let p = picture(2);
+        let seen = LocalView::judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[1, 2], 101_000, 99_000)));
+        assert!(matches!(seen, Seen::Settled(view) if view.get(&name(2)).is_some()));
+        let more = LocalView::judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[], 104_000, 103_900)));
+        assert_eq!(more, Seen::LookAgain(5_000));
+    }
+}

@@ -1,0 +1,138 @@
+//! Every cell of the verdict table, as golden text: remembered x server x Maildir x mode.
+//!
+//! The golden file is for people to read: `base` is what was agreed, `+S` has `\Seen` besides, `+F` has `\Flagged`.
+
+use mailtwin::mail::{BaseName, FlagChange, Flags, Storable};
+use mailtwin::sync::{
+    Hold, Lone, Pair, Policy, Quarantine, Remembered, Removing, Route, Rules, Side, Verdict, Why, verdict,
+};
+use std::fmt::Write as _;
+
+const NOW: u64 = 1000;
+
+fn rules(policy: Policy) -> Rules {
+    let all = Storable::everything();
+    Rules { policy, remote_flags: all.clone(), local_flags: all, route: Route::Expunge, now: NOW }
+}
+
+fn base() -> Flags {
+    Flags::parse("base")
+}
+
+fn pair() -> Pair {
+    Pair::agreed(BaseName::new(b"n").expect("a name"), base(), None)
+}
+
+fn hold(gone: Side, released: bool) -> Hold {
+    Hold { gone, set: 1, released }
+}
+
+fn failed(due: u64) -> Quarantine {
+    Quarantine { reason: "refused".into(), attempts: 1, due }
+}
+
+fn pairs() -> Vec<(&'static str, Pair)> {
+    let held = |gone, released| Pair { hold: Some(hold(gone, released)), ..pair() };
+    vec![
+        ("pair", pair()),
+        ("pair, held, gone here", held(Side::Local, false)),
+        ("pair, approved, gone here", held(Side::Local, true)),
+        ("pair, held, gone there", held(Side::Remote, false)),
+        ("pair, approved, gone there", held(Side::Remote, true)),
+        ("pair, copied to the Trash", Pair { removing: Some(Removing::Copied), ..pair() }),
+        ("pair, marked by us", Pair { removing: Some(Removing::Marked), ..pair() }),
+        ("pair, failed, not due", Pair { trouble: Some(failed(NOW + 1)), ..pair() }),
+        ("pair, failed, due", Pair { trouble: Some(failed(NOW)), ..pair() }),
+    ]
+}
+
+fn lone(gone: Side) -> Vec<(&'static str, Lone)> {
+    let lone = |why| Lone { flags: base(), why };
+    vec![
+        ("pending", lone(Why::Pending)),
+        ("failed, not due", lone(Why::Quarantined(failed(NOW + 1)))),
+        ("failed, due", lone(Why::Quarantined(failed(NOW)))),
+        ("kept", lone(Why::Kept)),
+        ("filtered", lone(Why::Filtered)),
+        ("held", lone(Why::Held(hold(gone, false)))),
+        ("approved", lone(Why::Held(hold(gone, true)))),
+    ]
+}
+
+fn change(change: &FlagChange) -> String {
+    format!("{}{}{}{}", sign("+", &change.add), change.add, sign("-", &change.remove), change.remove)
+}
+
+fn sign(sign: &'static str, flags: &Flags) -> &'static str {
+    if flags.is_empty() { "" } else { sign }
+}
+
+fn told(verdict: Verdict) -> String {
+    let inferred = |inferred| if inferred { " (guarded)" } else { "" };
+    match verdict {
+        Verdict::Rest => "rest".into(),
+        Verdict::Fetch => "fetch".into(),
+        Verdict::Append => "append".into(),
+        Verdict::Flags { remote, local, merged } => {
+            let side =
+                |name: &str, c: Option<FlagChange>| c.map_or(String::new(), |c| format!("{name} {}; ", change(&c)));
+            format!("{}{}agree ({merged})", side("there", remote), side("here", local))
+        }
+        Verdict::DeleteRemote { inferred: i } => format!("delete there{}", inferred(i)),
+        Verdict::DeleteLocal { inferred: i } => format!("delete here{}", inferred(i)),
+        Verdict::Forget => "forget".into(),
+        Verdict::Keep(Side::Remote) => "keep there".into(),
+        Verdict::Keep(Side::Local) => "keep here".into(),
+        Verdict::PutBack(Side::Remote) => "put back: fetch".into(),
+        Verdict::PutBack(Side::Local) => "put back: append".into(),
+        Verdict::CannotBe => "cannot be".into(),
+    }
+}
+
+#[test]
+fn every_cell_of_the_verdict_table_is_as_written() {
+    let modes = [
+        ("two-way", Policy::TWO_WAY),
+        ("mirror", Policy::MIRROR),
+        ("archive", Policy::ARCHIVE),
+        ("fetch", Policy::FETCH),
+    ];
+    let shown = [
+        ("-", None),
+        ("base", Some(base())),
+        ("+S", Some(Flags::parse("base \\Seen"))),
+        ("+F", Some(Flags::parse("base \\Flagged"))),
+        ("none", Some(Flags::new())),
+        ("+T", Some(Flags::parse("base \\Deleted"))),
+    ];
+    let (pairs, there, here) = (pairs(), lone(Side::Local), lone(Side::Remote));
+    let mut remembered: Vec<(String, Remembered<'_>)> = vec![("nothing".into(), Remembered::Nothing)];
+    remembered.extend(pairs.iter().map(|(name, pair)| ((*name).to_owned(), Remembered::Pair(pair))));
+    remembered.extend(there.iter().map(|(n, l)| (format!("there only, {n}"), Remembered::Lone(Side::Remote, l))));
+    remembered.extend(here.iter().map(|(n, l)| (format!("here only, {n}"), Remembered::Lone(Side::Local, l))));
+    let (mut table, mut cells) = (String::new(), 0);
+    for (mode, policy) in modes {
+        for (name, remembered) in &remembered {
+            writeln!(table, "{mode}: {name}").expect("a string");
+            for (server, f) in &shown {
+                for (local, l) in &shown {
+                    let verdict = verdict(*remembered, f.as_ref(), l.as_ref(), &rules(policy));
+                    writeln!(table, "    server {server:4}  Maildir {local:4}  {}", told(verdict)).expect("a string");
+                    cells += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(cells, 4 * 24 * 36);
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn what_is_waiting_for_a_person_is_left_alone_in_every_mode() {
+    for policy in [Policy::TWO_WAY, Policy::MIRROR, Policy::ARCHIVE, Policy::FETCH] {
+        let here = Pair { hold: Some(hold(Side::Local, false)), ..pair() };
+        let there = Pair { hold: Some(hold(Side::Remote, false)), ..pair() };
+        assert_eq!(verdict(Remembered::Pair(&here), Some(&base()), None, &rules(policy)), Verdict::Rest);
+        assert_eq!(verdict(Remembered::Pair(&there), None, Some(&base()), &rules(policy)), Verdict::Rest);
+    }
+}
