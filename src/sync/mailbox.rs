@@ -21,8 +21,6 @@ pub struct MailboxRecord {
     pub checkpoint: Option<Checkpoint>,
     /// Why it is not mirrored any more.
     pub parked: Option<Parked>,
-    /// In how many complete LISTs in a row it was missing.
-    pub missing: u8,
 }
 
 /// Why a mailbox is not mirrored any more; its mail stays where it is.

@@ -60,6 +60,18 @@ impl Policy {
     }
 }
 
+/// What becomes of the server's message when the local one was deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is moved to the server's Trash; inside Trash and Junk it is expunged.
+    #[default]
+    Trash,
+    /// It is expunged.
+    Expunge,
+    /// It stays.
+    Never,
+}
+
 /// What a verdict depends on besides the three trees.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
