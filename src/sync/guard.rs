@@ -63,7 +63,7 @@ pub struct Watched<'a> {
 }
 
 /// What the guard held in one mailbox.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Held {
     /// The mailbox.
     pub mailbox: MailboxId,
