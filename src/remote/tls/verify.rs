@@ -146,11 +146,11 @@ impl Reason {
             Self::WrongName => "set host to a name that it has, if that is the server you mean",
             Self::NoNames => "the server's operator must put the name into it, or you set tls-fingerprint",
             Self::SelfSigned | Self::AuthorityAsServer => "if you know it to be the right one, set tls-fingerprint",
-            Self::UnknownIssuer => {
+            Self::UnknownIssuer | Self::BadSignature => {
                 "set tls-ca to a file with its authority, or tls-fingerprint if you know it to be right"
             }
             Self::OtherThanPinned { .. } => "if the server's operator confirms the new one, change tls-fingerprint",
-            Self::WrongPurpose | Self::BadSignature | Self::Malformed | Self::Other => "ask the server's operator",
+            Self::WrongPurpose | Self::Malformed | Self::Other => "ask the server's operator",
         }
     }
 }
@@ -167,7 +167,9 @@ impl fmt::Display for Reason {
             Self::UnknownIssuer => "it comes from an authority that is not trusted here",
             Self::WrongPurpose => "it is not meant for servers (extended key usage)",
             Self::OtherThanPinned { pinned } => return write!(f, "it is not the one that is pinned, {pinned}"),
-            Self::BadSignature => "the signature on it is false",
+            Self::BadSignature => {
+                "its signature is false: its authority has no more than the name of one that is trusted"
+            }
             Self::Malformed => "it cannot be read",
             Self::Other => "it breaks a rule for certificates",
         })
