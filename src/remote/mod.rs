@@ -1,5 +1,11 @@
 //! A mailbox elsewhere: how to reach a server, prove who we are, and speak with it.
 
+pub mod auth;
+mod child;
+pub mod connect;
 pub mod endpoint;
+pub mod sasl;
+pub mod secret;
+pub mod tls;
 
 pub use endpoint::{Endpoint, Mechanism, Pin, Secret, Security, Target, TlsOptions, TlsVersion};

@@ -1,0 +1,92 @@
+//! From an endpoint to a stream of bytes that is as safe as the owner asked for.
+//!
+//! What surprises: with STARTTLS the IMAP dialogue up to the TLS handshake is held here, on the bare socket, by a
+//! reader of its own. Nothing that came before the handshake (greeting, capabilities, bytes) survives it, and after it
+//! the server sends no greeting: [`Connected::greeted`].
+
+mod error;
+mod starttls;
+mod tcp;
+mod tunnel;
+
+pub use error::{Error, Phase, Policy, Unavailable};
+
+use super::endpoint::{Endpoint, Security, Target};
+use super::tls::{HandshakeError, Tls};
+use crate::mail::escape;
+use std::fmt::Debug;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// A connection in both directions.
+pub trait AsyncReadWrite: AsyncRead + AsyncWrite + Debug + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Debug + Unpin + Send> AsyncReadWrite for T {}
+
+/// A connection of any kind: TLS, bare TCP, or a tunnel.
+pub type Stream = Box<dyn AsyncReadWrite>;
+
+/// An open connection, on which nobody has logged in yet.
+#[derive(Debug)]
+pub struct Connected {
+    /// The bytes.
+    pub stream: Stream,
+    /// TLS protects it.
+    pub encrypted: bool,
+    /// It does not leave this machine by our hand: a loopback address, or a tunnel.
+    pub local: bool,
+    /// A password may be written to it as it is: it is encrypted or local, or the owner allowed plaintext.
+    pub confidential: bool,
+    /// The greeting was read already (STARTTLS): the server will not send another, and its capabilities must be asked.
+    pub greeted: bool,
+    /// Whom we speak with, for people: `imap.example.org:993 (192.0.2.7)`, or the name of the tunnel's program.
+    pub peer: String,
+}
+
+/// Opens a connection, with TLS where the endpoint wants it.
+///
+/// `tls` is made from the endpoint's options, once for an account. Each phase (addresses and TCP, TLS, each answer
+/// of STARTTLS) has `endpoint.timeout` as its limit. No secret is sent. Cancel safe: dropping it closes everything.
+pub async fn open(endpoint: &Endpoint, tls: &Tls) -> Result<Connected, Error> {
+    let limit = endpoint.timeout;
+    let (host, port) = match &endpoint.target {
+        Target::Tunnel(command) => return tunnel::open(command),
+        Target::Host { host, port } => (host.as_str(), *port),
+    };
+    let loopback_only = endpoint.security == Security::Plaintext { allowed_anywhere: false };
+    let (socket, address) = tcp::dial(host, port, loopback_only, limit).await?;
+    let local = tcp::is_loopback(address.ip());
+    let peer = format!("{}:{port} ({})", escape(host), address.ip());
+    let connected = |stream: Stream, encrypted, greeted| Connected {
+        stream,
+        encrypted,
+        local,
+        confidential: encrypted || local || matches!(endpoint.security, Security::Plaintext { .. }),
+        greeted,
+        peer: peer.clone(),
+    };
+    match endpoint.security {
+        Security::Plaintext { .. } => Ok(connected(Box::new(socket), false, false)),
+        Security::Implicit => Ok(connected(handshake(socket, host, tls, &peer, limit).await?, true, false)),
+        Security::StartTls => {
+            let socket = starttls::imap(socket, &peer, limit).await?;
+            Ok(connected(handshake(socket, host, tls, &peer, limit).await?, true, true))
+        }
+    }
+}
+
+async fn handshake(socket: TcpStream, host: &str, tls: &Tls, peer: &str, limit: Duration) -> Result<Stream, Error> {
+    let silent = |_| Unavailable::Silent { peer: peer.to_owned(), phase: Phase::Handshake, limit };
+    let result = tokio::time::timeout(limit, tls.connect(host, socket)).await.map_err(silent)?;
+    result.map(|stream| Box::new(stream) as Stream).map_err(|error| match error {
+        HandshakeError::Io(error) => {
+            Unavailable::Broken { peer: peer.to_owned(), phase: Phase::Handshake, error }.into()
+        }
+        HandshakeError::Certificate(refused) => Error::Certificate(refused),
+        other => Policy::Tls { peer: peer.to_owned(), error: Box::new(other) }.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
