@@ -1,5 +1,10 @@
 //! A mailbox elsewhere: how to reach a server, prove who we are, and speak with it.
 
 pub mod endpoint;
+pub mod error;
+pub mod imap;
+pub mod sasl;
 
 pub use endpoint::{Endpoint, Mechanism, Pin, Secret, Security, Target, TlsOptions, TlsVersion};
+pub use error::{Error, Refusal};
+pub use sasl::Sasl;
