@@ -4,8 +4,12 @@ pub mod auth;
 mod child;
 pub mod connect;
 pub mod endpoint;
+pub mod error;
+pub mod imap;
 pub mod sasl;
 pub mod secret;
 pub mod tls;
 
 pub use endpoint::{Endpoint, Mechanism, Pin, Secret, Security, Target, TlsOptions, TlsVersion};
+pub use error::{Error, Refusal};
+pub use sasl::Sasl;

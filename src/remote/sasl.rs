@@ -1,13 +1,16 @@
-//! What a login needs of a SASL mechanism (RFC 4422): its name and its answers.
+//! The face of a SASL mechanism (RFC 4422), as the protocols see it.
 
 /// One authentication exchange, seen from the client.
 ///
-/// Base64 is the caller's affair: challenges and responses are the bare bytes. A mechanism in which the client speaks
-/// first answers the empty challenge with its initial response.
+/// Octets are raw: the protocol puts them into base64 and takes them out. A mechanism in which the client speaks first
+/// is asked with an empty challenge before the server has said anything.
 pub trait Sasl: Send {
-    /// The name that AUTHENTICATE is given, in capitals.
+    /// The name that AUTHENTICATE takes, in capitals.
     fn name(&self) -> &str;
 
-    /// Answers a challenge. An error is a clause for the owner; the exchange must then be cancelled.
+    /// Answers a challenge of the server.
+    ///
+    /// # Errors
+    /// The reason for which the exchange must be given up, without secrets; the protocol then cancels it.
     fn respond(&mut self, challenge: &[u8]) -> Result<Vec<u8>, String>;
 }

@@ -1,0 +1,287 @@
+//! Which mailboxes there are, and how each of them stands (RFC 9051, section 6.3.9; RFC 5258, RFC 5819, RFC 6154).
+//!
+//! A STATUS that does not come means "unknown", never "empty": Dovecot answers OK and leaves out what it cannot read.
+
+use super::command::{Command, LIST, LSUB, STATUS, mailbox};
+use super::response::{ListLine, StatusLine, Untagged, uid_validity};
+use super::{Imap, Tier};
+use crate::mail::{MailboxName, ModSeq, SpecialUse, Uid, UidValidity, escape};
+use crate::remote::error::Error;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The mailboxes that one account may have; more is an attack.
+const MAX_MAILBOXES: usize = 100_000;
+/// Asks for the subscriptions where LIST does not tell them.
+const LSUB_ALL: &str = "LSUB \"\" \"*\"";
+/// The longest name, in octets on the wire.
+const MAX_NAME: usize = 4000;
+
+/// Every mailbox of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The mailboxes of the personal namespaces, by name.
+    pub mailboxes: Vec<Listed>,
+    /// Names that no mailbox can have here: the name, escaped, and why.
+    pub hostile: Vec<(String, &'static str)>,
+    /// What the server complained about while it answered, escaped.
+    pub warnings: Vec<String>,
+}
+
+/// One mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: MailboxName,
+    /// What separates the levels of its name; `None`: there are no levels.
+    pub delimiter: Option<char>,
+    /// Its roles, as the server tells them.
+    pub roles: Vec<SpecialUse>,
+    /// Whether the user subscribed to it; `None`: unknown.
+    pub subscribed: Option<bool>,
+    /// Whether it can hold messages (neither `\Noselect` nor `\NonExistent`).
+    pub selectable: bool,
+    /// Whether it is there at all; a subscription may outlive its mailbox.
+    pub exists: bool,
+    /// How it stands; `None`: unknown.
+    pub status: Option<Status>,
+}
+
+/// How a mailbox stands; each number is absent where the server did not tell it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The number of messages.
+    pub messages: Option<u32>,
+    /// The UID that the next message will get.
+    pub uid_next: Option<Uid>,
+    /// The epoch of the UIDs.
+    pub uid_validity: Option<UidValidity>,
+    /// The number of messages without `\Seen`.
+    pub unseen: Option<u32>,
+    /// The last mod-sequence.
+    pub highest_mod_seq: Option<ModSeq>,
+}
+
+/// What a session knows about how to list.
+#[derive(Debug, Default)]
+pub(super) struct Mailboxes {
+    personal: Vec<Vec<u8>>,
+    /// Prefixes of what belongs to others or is shared.
+    foreign: Vec<Vec<u8>>,
+    /// The server offers LIST with RETURN and refuses it.
+    no_return: bool,
+}
+
+impl Mailboxes {
+    pub(super) fn take_namespaces(&mut self, [personal, others, shared]: [Vec<Vec<u8>>; 3]) {
+        self.foreign = others.into_iter().chain(shared).filter(|prefix| !prefix.is_empty()).collect();
+        self.personal = personal;
+    }
+
+    /// What to list: everything, and namespaces that "everything" may leave out (RFC 2342, section 3).
+    fn patterns(&self) -> Vec<String> {
+        let hidden = self.personal.iter().filter(|prefix| prefix.starts_with(b"#"));
+        let hidden = hidden.filter_map(|prefix| MailboxName::new(&format!("{}*", std::str::from_utf8(prefix).ok()?)));
+        std::iter::once("\"*\"".to_owned()).chain(hidden.map(|pattern| mailbox(&pattern))).collect()
+    }
+
+    fn is_foreign(&self, name: &[u8]) -> bool {
+        self.foreign.iter().any(|prefix| {
+            // The root of a namespace is listed without the delimiter that ends its prefix.
+            name.starts_with(prefix) || prefix.split_last().is_some_and(|(_, root)| !root.is_empty() && name == root)
+        })
+    }
+}
+
+/// What the responses to one listing told.
+#[derive(Default)]
+struct Gathered {
+    lines: Vec<ListLine>,
+    subscribed: Vec<Vec<u8>>,
+    statuses: BTreeMap<MailboxName, Status>,
+    flood: bool,
+}
+
+impl Gathered {
+    fn take(&mut self, untagged: Untagged) {
+        if self.lines.len() + self.subscribed.len() > 2 * MAX_MAILBOXES || self.statuses.len() > MAX_MAILBOXES {
+            self.flood = true;
+            return;
+        }
+        match untagged {
+            Untagged::List(line) => self.lines.push(line),
+            Untagged::Lsub(line) if !line.has("\\Noselect") => self.subscribed.push(line.name),
+            Untagged::Status(StatusLine { name, items }) => {
+                if let Ok(name) = judge(&name) {
+                    self.statuses.insert(name, status(&items));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Imap {
+    /// Lists every mailbox of the personal namespaces with its status: one flight where the server has LIST-STATUS,
+    /// else two.
+    ///
+    /// # Errors
+    /// When the list is not complete: NO, BAD, a line that cannot be read, the end of the connection.
+    pub async fn list(&mut self) -> Result<Listing, Error> {
+        self.connection.warnings.clear();
+        let mut gathered = Gathered::default();
+        let mut subscriptions_known = self.capabilities.has("LIST-EXTENDED");
+        let extended = if self.mailboxes.no_return { None } else { self.return_options() };
+        let mut listed = false;
+        if let Some(options) = &extended {
+            let mut commands = self.list_commands(options);
+            if !subscriptions_known {
+                commands.push(Command::new(LSUB, LSUB_ALL));
+            }
+            let outcomes = self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await?;
+            match outcomes.into_iter().next() {
+                Some(Err(Error::Refused { .. })) => self.mailboxes.no_return = true,
+                Some(Err(error)) => return Err(error),
+                _ => listed = true,
+            }
+        }
+        if !listed {
+            gathered = Gathered::default();
+            let mut commands = self.list_commands("");
+            let lists = commands.len();
+            commands.push(Command::new(LSUB, LSUB_ALL));
+            let outcomes = self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await?;
+            for (index, outcome) in outcomes.into_iter().enumerate() {
+                match outcome {
+                    Ok(_) => subscriptions_known |= index == lists,
+                    // Subscriptions may be refused; so may a namespace, but not the list itself.
+                    Err(Error::Refused { .. }) if index > 0 => subscriptions_known &= index != lists,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        if !extended.is_some_and(|options| listed && options.contains("STATUS")) {
+            self.ask_statuses(&mut gathered).await?;
+        }
+        if gathered.flood {
+            return Err(self.connection.protocol("the server lists too many mailboxes"));
+        }
+        Ok(self.compose(gathered, subscriptions_known))
+    }
+
+    /// Asks how the given mailboxes stand, in one flight. One that the server does not tell is not in the result.
+    ///
+    /// # Errors
+    /// When the connection is lost; NO to a mailbox is none.
+    pub async fn status(&mut self, names: &[MailboxName]) -> Result<BTreeMap<MailboxName, Status>, Error> {
+        let mut gathered = Gathered::default();
+        let items = self.status_items();
+        let commands: Vec<Command> =
+            names.iter().map(|name| Command::new(STATUS, format!("STATUS {} {items}", mailbox(name)))).collect();
+        self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await?;
+        Ok(gathered.statuses)
+    }
+
+    async fn ask_statuses(&mut self, gathered: &mut Gathered) -> Result<(), Error> {
+        let names: BTreeSet<MailboxName> = gathered
+            .lines
+            .iter()
+            .filter(|line| is_selectable(line) && !self.mailboxes.is_foreign(&line.name))
+            .filter_map(|line| judge(&line.name).ok())
+            .collect();
+        gathered.statuses.extend(self.status(&names.into_iter().collect::<Vec<_>>()).await?);
+        Ok(())
+    }
+
+    fn list_commands(&self, options: &str) -> Vec<Command> {
+        let patterns = self.mailboxes.patterns();
+        patterns.iter().map(|pattern| Command::new(LIST, format!("LIST \"\" {pattern}{options}"))).collect()
+    }
+
+    fn return_options(&self) -> Option<String> {
+        let mut options = Vec::new();
+        if self.capabilities.has("LIST-EXTENDED") {
+            options.push("SUBSCRIBED".to_owned());
+        }
+        if self.capabilities.has("SPECIAL-USE") && self.capabilities.has("LIST-EXTENDED") {
+            options.push("SPECIAL-USE".to_owned());
+        }
+        if self.capabilities.has("LIST-STATUS") {
+            options.push(format!("STATUS {}", self.status_items()));
+        }
+        (!options.is_empty()).then(|| format!(" RETURN ({})", options.join(" ")))
+    }
+
+    fn status_items(&self) -> &'static str {
+        match self.tier() {
+            Tier::A | Tier::B => "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)",
+            Tier::C => "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN)",
+        }
+    }
+
+    fn compose(&mut self, gathered: Gathered, subscriptions_known: bool) -> Listing {
+        let mut mailboxes: BTreeMap<MailboxName, Listed> = BTreeMap::new();
+        let mut hostile = BTreeSet::new();
+        let subscribed: BTreeSet<&[u8]> = gathered.subscribed.iter().map(Vec::as_slice).collect();
+        for line in gathered.lines.iter().filter(|line| !self.mailboxes.is_foreign(&line.name)) {
+            let name = match judge(&line.name) {
+                Ok(name) => name,
+                Err(reason) => {
+                    hostile.insert((escape(&line.name), reason));
+                    continue;
+                }
+            };
+            let is_subscribed = line.has("\\Subscribed") || subscribed.contains(line.name.as_slice());
+            let status = gathered.statuses.get(&name).copied();
+            let listed = mailboxes.entry(name.clone()).or_insert(Listed {
+                name,
+                delimiter: line.delimiter,
+                roles: Vec::new(),
+                subscribed: subscriptions_known.then_some(false),
+                selectable: true,
+                exists: true,
+                status,
+            });
+            listed.selectable &= is_selectable(line);
+            listed.exists &= !line.has("\\NonExistent");
+            if is_subscribed {
+                listed.subscribed = Some(true);
+            }
+            for role in line.roles() {
+                if !listed.roles.contains(&role) {
+                    listed.roles.push(role);
+                }
+            }
+        }
+        let warnings = std::mem::take(&mut self.connection.warnings);
+        Listing { mailboxes: mailboxes.into_values().collect(), hostile: hostile.into_iter().collect(), warnings }
+    }
+}
+
+/// Makes a name of what the server listed, or says why none can be made.
+fn judge(name: &[u8]) -> Result<MailboxName, &'static str> {
+    if name.len() > MAX_NAME {
+        return Err("the name is too long");
+    }
+    let text = std::str::from_utf8(name).map_err(|_| "the name is not UTF-8")?;
+    MailboxName::new(text).ok_or("the name is empty, or has a line end or NUL in it")
+}
+
+fn is_selectable(line: &ListLine) -> bool {
+    !line.has("\\Noselect") && !line.has("\\NonExistent")
+}
+
+fn status(items: &[(String, u64)]) -> Status {
+    let mut status = Status::default();
+    for (name, value) in items {
+        let small = u32::try_from(*value).ok();
+        match name.as_str() {
+            "MESSAGES" => status.messages = small,
+            "UIDNEXT" => status.uid_next = small.and_then(Uid::new),
+            "UIDVALIDITY" => status.uid_validity = uid_validity(*value),
+            "UNSEEN" => status.unseen = small,
+            "HIGHESTMODSEQ" => status.highest_mod_seq = ModSeq::new(*value),
+            _ => {}
+        }
+    }
+    status
+}

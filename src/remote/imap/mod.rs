@@ -1,0 +1,130 @@
+//! IMAP (RFC 9051 and RFC 3501), as servers really speak it.
+//!
+//! `Wire` frames and judges what comes, async-imap keeps session and tags, `Connection` runs commands, [`Imap`] is the
+//! front door. An operation returns all that was asked for or an error: never a part, and never "nothing" because the
+//! connection ended or the server said NO. No method is cancel-safe, unless it says so: drop the session instead.
+
+mod append;
+mod capability;
+mod command;
+mod connection;
+mod date;
+mod fetch;
+mod framer;
+mod list;
+mod login;
+mod response;
+mod select;
+mod store;
+mod syntax;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use append::{Appended, Upload};
+pub use capability::{Capabilities, Tier};
+pub use connection::News;
+pub use fetch::{FetchedBody, FetchedFlags, FetchedHeader};
+pub use framer::BodyChunk;
+pub use list::{Listed, Listing, Status};
+pub use select::{Access, Delta, SelectRequest, Selected};
+pub use store::CopyUid;
+
+use crate::remote::error::Error;
+use command::{Command, ENABLE, ID, NAMESPACE, NOOP};
+use connection::Connection;
+use list::Mailboxes;
+use response::Untagged;
+
+/// A session with an IMAP server.
+#[derive(Debug)]
+pub struct Imap {
+    connection: Connection,
+    capabilities: Capabilities,
+    preauth: bool,
+    enabled: Vec<String>,
+    mailboxes: Mailboxes,
+}
+
+impl Imap {
+    /// What the server can do, less what the owner disabled.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// How much the server tells about changes; final after [`prepare`](Self::prepare).
+    pub fn tier(&self) -> Tier {
+        self.capabilities.tier()
+    }
+
+    /// Tells whether the session can be used; after an error that left it half-way it cannot.
+    pub fn is_alive(&self) -> bool {
+        self.connection.is_alive()
+    }
+
+    /// Enables QRESYNC or CONDSTORE and asks for the namespaces, in one flight; once after the login.
+    ///
+    /// A server that offers QRESYNC and does not enable it is taken for one without.
+    ///
+    /// # Errors
+    /// When the connection is lost; a refusal is none.
+    pub async fn prepare(&mut self) -> Result<(), Error> {
+        let mut commands = Vec::new();
+        let wanted = match self.tier() {
+            Tier::A => Some("QRESYNC"),
+            Tier::B if self.capabilities.has("ENABLE") => Some("CONDSTORE"),
+            Tier::B | Tier::C => None,
+        };
+        commands.extend(wanted.map(|name| Command::new(ENABLE, format!("ENABLE {name}"))));
+        if self.capabilities.has("NAMESPACE") {
+            commands.push(Command::bare(NAMESPACE));
+        }
+        let (enabled, mailboxes) = (&mut self.enabled, &mut self.mailboxes);
+        let mut take = |_, untagged| match untagged {
+            Untagged::Enabled(names) => enabled.extend(names.iter().map(|name| name.to_ascii_uppercase())),
+            Untagged::Namespace(spaces) => mailboxes.take_namespaces(spaces),
+            _ => {}
+        };
+        self.connection.run(&commands, &mut take).await?;
+        if self.tier() == Tier::A && !self.enabled.iter().any(|name| name == "QRESYNC") {
+            self.capabilities.disable("QRESYNC");
+        }
+        Ok(())
+    }
+
+    /// Gives the server the opportunity to tell news (RFC 9051, section 6.1.2).
+    ///
+    /// # Errors
+    /// When the connection is lost or the server refuses.
+    pub async fn noop(&mut self) -> Result<(), Error> {
+        self.connection.exec(Command::bare(NOOP), &mut |_, _| {}).await.map(drop)
+    }
+
+    /// Tells who we are and asks who the server is (RFC 2971): field names in small letters, with their values.
+    ///
+    /// # Errors
+    /// When the connection is lost or the server refuses.
+    pub async fn id(&mut self) -> Result<Vec<(String, String)>, Error> {
+        let mut fields = Vec::new();
+        let text = concat!("ID (\"name\" \"mailtwin\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")");
+        let mut take = |_, untagged| {
+            if let Untagged::Id(told) = untagged {
+                fields = told;
+            }
+        };
+        self.connection.exec(Command::new(ID, text), &mut take).await?;
+        Ok(fields)
+    }
+
+    /// What the server told about the selected mailbox since the last call or the last select, unasked.
+    pub fn take_news(&mut self) -> News {
+        let exists = self.connection.news.exists;
+        std::mem::replace(&mut self.connection.news, News { exists, ..News::default() })
+    }
+
+    /// The warnings (untagged NO and BAD) since the last call, escaped.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.connection.warnings)
+    }
+}
