@@ -2,4 +2,5 @@
 pub mod mail;
 pub mod remote;
 pub mod step;
+pub mod store;
 pub mod sync;

@@ -1,0 +1,77 @@
+//! The lock of an account: one process at a time works on its state.
+//!
+//! The file stays when the lock goes, for to remove it would let two processes hold two files of the same name; what it
+//! says of its holder counts only while it is locked. The kernel drops the lock with the process, however that ends.
+
+use crate::mail::escape;
+use crate::store::error::Error;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// The lock of an account, held until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the account whose directory is `dir`, without waiting.
+    pub(super) fn take(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("lock");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&path).map_err(Error::io("open", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::Locked { holder: holder(&mut file) }),
+            Err(errno) => return Err(Error::io("lock", &path)(errno.into())),
+        }
+        let command: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let content = format!("{}\n{}\n", std::process::id(), command.join(" "));
+        // Whom it names is a courtesy; on a full disk the lock is a lock all the same.
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(content.as_bytes()));
+        Ok(Self { _file: file })
+    }
+}
+
+/// Names the holder, as far as the file tells.
+fn holder(file: &mut File) -> String {
+    let mut content = Vec::new();
+    // The file is tiny; whatever else is there is cut.
+    let _ = file.take(4096).read_to_end(&mut content);
+    let text = String::from_utf8_lossy(&content);
+    match text.split_once('\n') {
+        Some((pid, command)) if pid.parse::<u32>().is_ok() => format!("process {pid} ({})", escape(command.trim_end())),
+        _ => "another process".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_the_first_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let first = Lock::take(dir.path()).expect("free");
+        let error = Lock::take(dir.path()).expect_err("taken").to_string();
+        assert!(error.starts_with(&format!("process {} (", std::process::id())), "{error}");
+        drop(first);
+        Lock::take(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_holder_that_tells_nonsense_is_shown_harmless() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _first = Lock::take(dir.path()).expect("free");
+        std::fs::write(dir.path().join("lock"), "7\n\x1b[2J\n").expect("written");
+        let error = Lock::take(dir.path()).expect_err("taken").to_string();
+        assert_eq!(error, r"process 7 (\x1b[2J) holds the state of this account");
+        std::fs::write(dir.path().join("lock"), [0xff; 9000]).expect("written");
+        let error = Lock::take(dir.path()).expect_err("taken").to_string();
+        assert_eq!(error, "another process holds the state of this account");
+    }
+}

@@ -1,0 +1,312 @@
+//! The memory of one account, durable: what was agreed, and what was begun.
+//!
+//! Blocking; a worker calls it from `spawn_blocking`. Two commits change it: [`Store::begin`] before the first action of
+//! a batch, [`Store::settle`] after the last. Each is atomic and on the disk when it returns; a failed one leaves open
+//! which of the two states the disk has, so the store then refuses everything until it is opened again.
+//! The layout on the disk is told in `docs/state-format.md`.
+
+mod database;
+mod draft;
+mod error;
+mod keys;
+mod lock;
+mod open;
+mod picture;
+mod record;
+mod witness;
+
+pub use error::Error;
+pub use open::Health;
+pub use record::FORMAT;
+
+use crate::step;
+use crate::sync::{Batch, BatchId, Change, GuardMemory, MailboxId, MailboxRecord, Picture, Work};
+use database::Database;
+use draft::{Draft, Ready};
+use keys::Key;
+use lock::Lock;
+use picture::{Names, Pieces};
+use record::{Header, Record, Sum};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use witness::Witness;
+
+/// The state of one account, open and locked.
+///
+/// It may be shared between threads; calls take turns. Dropping it closes it: everything that was committed is on the
+/// disk already.
+pub struct Store {
+    // In this order: the database is closed before the lock is let go.
+    database: Database,
+    memory: Mutex<Memory>,
+    dir: PathBuf,
+    _lock: Lock,
+}
+
+/// What is kept of the database while it is open.
+struct Memory {
+    header: Header,
+    /// The first number that no new mailbox was promised.
+    next_mailbox: u32,
+    seals: BTreeMap<MailboxId, Sum>,
+    /// The names of those mailboxes whose picture was read or changed.
+    names: BTreeMap<MailboxId, Names>,
+    /// A commit failed.
+    unusable: bool,
+    /// What the file beside the database says.
+    witness: Witness,
+}
+
+/// What came of a batch, or of a look that found nothing to do but to remember.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Settlement {
+    /// The batches that are done; one that is not open is passed over.
+    pub closed: Vec<BatchId>,
+    /// Mailboxes whose picture is dropped before anything below is taken in: a new epoch, or a damaged picture.
+    pub forgotten_pictures: Vec<MailboxId>,
+    /// What is remembered from now on, in order, as [`Picture::apply`] takes it.
+    pub changes: Vec<(MailboxId, Vec<Change>)>,
+    /// What is remembered of these mailboxes as a whole.
+    pub mailboxes: Vec<MailboxRecord>,
+    /// The memory of the guard.
+    pub guard: Option<GuardMemory>,
+}
+
+impl Store {
+    /// Opens the state of the account whose directory is `dir`, and makes it if there is none.
+    ///
+    /// A database that cannot be read is set aside as `db.damaged-1` (or `-2` ...) and an empty one takes its place;
+    /// [`Health`] tells. An empty one means that nothing is remembered, never that something was deleted.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if a process, this one included, has it open; [`Error::Newer`] if a newer mailtwin wrote it;
+    /// [`Error::Io`] if the disk refuses. Nothing was changed then.
+    pub fn open(dir: &Path) -> Result<(Self, Health), Error> {
+        open::open(dir)
+    }
+
+    /// Moves the database of the account whose directory is `dir` out of the way, and returns where it is now.
+    ///
+    /// For a caller that met [`Error::Damaged`] while reading, and has dropped the store. The next open makes an empty
+    /// one. `None` if there is no database.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open, [`Error::Io`] if the disk refuses.
+    pub fn set_aside(dir: &Path) -> Result<Option<PathBuf>, Error> {
+        let _lock = Lock::take(dir)?;
+        open::set_aside(dir)
+    }
+
+    /// The random bytes that were made with this database, and tell it from every other.
+    pub fn identity(&self) -> [u8; 16] {
+        self.memory().header.identity
+    }
+
+    /// How often [`Store::begin`] has committed.
+    pub fn generation(&self) -> u64 {
+        self.memory().header.generation
+    }
+
+    /// Reserves the number of a new mailbox. One that no later commit mentions is handed out again after a crash.
+    pub fn next_mailbox_id(&self) -> MailboxId {
+        let mut memory = self.memory();
+        let id = MailboxId(memory.next_mailbox);
+        memory.next_mailbox = memory.next_mailbox.checked_add(1).expect("nobody makes four billion mailboxes");
+        id
+    }
+
+    /// What is remembered of every mailbox as a whole, by number.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn mailboxes(&self) -> Result<Vec<MailboxRecord>, Error> {
+        let _memory = self.usable()?;
+        self.all(Key::Mailbox(MailboxId(0)))
+    }
+
+    /// The batches that were begun and not settled, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn batches(&self) -> Result<Vec<Batch>, Error> {
+        let _memory = self.usable()?;
+        self.all(Key::Batch(BatchId(0)))
+    }
+
+    /// The memory of the guard.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn guard(&self) -> Result<GuardMemory, Error> {
+        let _memory = self.usable()?;
+        Ok(self.all(Key::Guard)?.pop().unwrap_or_default())
+    }
+
+    /// The picture of a mailbox; an empty one if nothing is remembered.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if a part of it is lost, or is not what was stored; [`Error::Io`].
+    pub fn picture(&self, mailbox: MailboxId) -> Result<Picture, Error> {
+        let mut memory = self.usable()?;
+        let (picture, names) = picture::read(&self.database, mailbox, memory.seal(mailbox))?;
+        memory.names.insert(mailbox, names);
+        Ok(picture)
+    }
+
+    /// Stores that this work is about to begin, in one commit, and returns it as numbered batches.
+    ///
+    /// The batches have one new generation in common. Nothing is written if there is no work.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses, [`Error::TooLarge`], [`Error::Damaged`]; no action may be taken then.
+    pub fn begin(&self, work: Vec<Work>) -> Result<Vec<Batch>, Error> {
+        let mut memory = self.usable()?;
+        if work.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut draft = Draft::new(&self.database, memory.next_header());
+        draft.header.generation += 1;
+        let mut batches = Vec::new();
+        for work in work {
+            draft.header.last_batch += 1;
+            let batch = Batch { id: BatchId(draft.header.last_batch), generation: draft.header.generation, work };
+            draft.put(Key::Batch(batch.id), &batch)?;
+            batches.push(batch);
+        }
+        if let Some(ready) = draft.finish()? {
+            self.commit(&mut memory, ready, "store.begin")?;
+        }
+        Ok(batches)
+    }
+
+    /// Stores what came to pass, in one commit. Nothing is written if nothing is new.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses, [`Error::TooLarge`], [`Error::Damaged`]. The batches are open still, as far as
+    /// is known.
+    pub fn settle(&self, settlement: Settlement) -> Result<(), Error> {
+        let Settlement { closed, forgotten_pictures, changes, mailboxes, guard } = settlement;
+        let mut memory = self.usable()?;
+        let mut draft = Draft::new(&self.database, memory.next_header());
+        for batch in closed {
+            draft.remove(Key::Batch(batch))?;
+        }
+        // By mailbox, so that each piece is read and written once; the last word on a record counts.
+        let mut pictures: BTreeMap<MailboxId, Vec<Change>> = BTreeMap::new();
+        for (mailbox, changes) in changes {
+            pictures.entry(mailbox).or_default().extend(changes);
+        }
+        for mailbox in &forgotten_pictures {
+            draft.remove_picture(*mailbox)?;
+            pictures.entry(*mailbox).or_default();
+        }
+        let mut names = BTreeMap::new();
+        for (mailbox, changes) in pictures {
+            let blank = forgotten_pictures.contains(&mailbox);
+            let seal = memory.seal(mailbox);
+            draft.break_seal(mailbox, seal);
+            let known = match memory.names.remove(&mailbox) {
+                _ if blank => Names::new(),
+                Some(names) => names,
+                None => picture::read_names(&self.database, mailbox, seal)?,
+            };
+            let mut pieces = Pieces::new(&self.database, mailbox, known, blank);
+            for change in changes {
+                pieces.apply(change)?;
+            }
+            names.insert(mailbox, pieces.write(&mut draft)?);
+        }
+        let mailboxes: BTreeMap<_, _> = mailboxes.into_iter().map(|mailbox| (mailbox.id, mailbox)).collect();
+        for (id, mailbox) in mailboxes {
+            draft.put(Key::Mailbox(id), &mailbox)?;
+        }
+        if let Some(guard) = guard {
+            draft.put(Key::Guard, &guard)?;
+        }
+        if let Some(ready) = draft.finish()? {
+            self.commit(&mut memory, ready, "store.settle")?;
+        }
+        memory.names.append(&mut names);
+        Ok(())
+    }
+
+    /// The octets that the database occupies on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn size_on_disk(&self) -> Result<u64, Error> {
+        self.database.size_on_disk()
+    }
+
+    /// Closes the store, notes how far it came, so that the next open can tell if something was lost, and tells whether
+    /// that went well.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; what was committed is on the disk all the same. [`Error::Unusable`] after a failed commit.
+    pub fn close(self) -> Result<(), Error> {
+        let mut memory = self.usable()?;
+        self.database.flush()?;
+        let commits = memory.header.commits;
+        memory.witness.update(&self.dir, commits)
+    }
+
+    /// Every record of the kind of `example`.
+    fn all<T: DeserializeOwned>(&self, example: Key) -> Result<Vec<T>, Error> {
+        self.database.records(&example.stem()[..1]).map(|record| decode(&record?)).collect()
+    }
+
+    fn commit(&self, memory: &mut Memory, ready: Ready, site: &'static str) -> Result<(), Error> {
+        step::reach(site);
+        // Until it is known to be on the disk, nobody may build on what memory says.
+        memory.unusable = true;
+        self.database.commit(ready.batch)?;
+        memory.unusable = false;
+        memory.header = ready.header;
+        memory.seals.extend(ready.seals);
+        Ok(())
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // A panic in the middle of a call leaves at worst a set of names missing, which is read again.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn usable(&self) -> Result<MutexGuard<'_, Memory>, Error> {
+        let memory = self.memory();
+        if memory.unusable { Err(Error::Unusable) } else { Ok(memory) }
+    }
+}
+
+impl Memory {
+    fn new(header: Header) -> Self {
+        let next_mailbox = header.next_mailbox;
+        let (seals, names) = (BTreeMap::new(), BTreeMap::new());
+        Self { header, next_mailbox, seals, names, unusable: false, witness: Witness::Absent }
+    }
+
+    fn seal(&self, mailbox: MailboxId) -> Sum {
+        self.seals.get(&mailbox).copied().unwrap_or_default()
+    }
+
+    fn next_header(&self) -> Header {
+        Header { commits: self.header.commits + 1, next_mailbox: self.next_mailbox, ..self.header.clone() }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("generation", &self.generation()).finish_non_exhaustive()
+    }
+}
+
+fn decode<T: DeserializeOwned>(record: &Record) -> Result<T, Error> {
+    record::decode(&record.payload).map_err(|flaw| Error::damaged(format!("of {:?}, {flaw}", record.key)))
+}
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Arbitrary memories for the tests of this room.
+
+use crate::mail::{
+    BaseName, Fingerprint, FlagChange, Flags, Keyword, MailboxName, ModSeq, SpecialUse, SystemFlag, Uid, UidValidity,
+};
+use crate::sync::guard::Counted;
+use crate::sync::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+pub(super) fn uid(number: u32) -> Uid {
+    Uid::new(number).expect("not zero")
+}
+
+pub(super) fn name(text: impl AsRef<[u8]>) -> BaseName {
+    BaseName::new(text.as_ref()).expect("a name")
+}
+
+pub(super) fn epoch(number: u32) -> UidValidity {
+    UidValidity::new(number).expect("not zero")
+}
+
+/// A pair as it is after an ordinary fetch.
+pub(super) fn ordinary_pair(number: u32) -> Pair {
+    let text = format!("{}.M123456P4711Q{number}Rdeadbeef.host.example.org", 1_700_000_000 + number);
+    let print = Fingerprint { message_id: Some([7; 8]), size: 4321, header: [number as u8; 16], body: [9; 16] };
+    Pair::agreed(name(text), Flags::parse("\\Seen"), Some(print))
+}
+
+/// UIDs of three chunks, names of which several fall to several messages: collisions are the point.
+pub(super) fn uids() -> impl Strategy<Value = Uid> {
+    prop_oneof![1u32..8, 30u32..36, Just(u32::MAX)].prop_map(uid)
+}
+
+pub(super) fn names() -> impl Strategy<Value = BaseName> {
+    prop_oneof![
+        8 => (0u8..6).prop_map(|n| name(format!("{n}.M1P2Q3.host"))),
+        1 => prop::collection::vec(1u8..=255, 1..40).prop_filter_map("a name", |bytes| BaseName::new(&bytes)),
+    ]
+}
+
+pub(super) fn flags() -> impl Strategy<Value = Flags> {
+    (prop::sample::subsequence(SystemFlag::ALL.to_vec(), 0..=5), prop::collection::vec("[A-Za-z$]{1,9}", 0..3))
+        .prop_map(|(system, words)| {
+            let mut flags = Flags::new();
+            system.into_iter().for_each(|flag| flags.insert(flag));
+            words.iter().filter_map(|word| Keyword::new(word)).for_each(|keyword| flags.insert_keyword(keyword));
+            flags
+        })
+}
+
+fn prints() -> impl Strategy<Value = Fingerprint> {
+    any::<(Option<[u8; 8]>, u64, [u8; 16], [u8; 16])>().prop_map(|(message_id, size, header, body)| Fingerprint {
+        message_id,
+        size,
+        header,
+        body,
+    })
+}
+
+fn sides() -> impl Strategy<Value = Side> {
+    prop_oneof![Just(Side::Remote), Just(Side::Local)]
+}
+
+fn quarantines() -> impl Strategy<Value = Quarantine> {
+    (".{0,30}", any::<u32>(), any::<u64>()).prop_map(|(reason, attempts, due)| Quarantine { reason, attempts, due })
+}
+
+pub(super) fn pairs() -> impl Strategy<Value = Pair> {
+    let hold = (sides(), any::<u32>(), any::<bool>()).prop_map(|(gone, set, released)| Hold { gone, set, released });
+    let removing = prop_oneof![Just(Removing::Copied), Just(Removing::Marked)];
+    let optional = (
+        prop::option::of(flags()),
+        prop::option::of(flags()),
+        prop::option::of(prints()),
+        prop::option::of(hold),
+        prop::option::of(removing),
+        prop::option::of(quarantines()),
+    );
+    (names(), flags(), optional).prop_map(|(name, agreed, (remote, local, print, hold, removing, trouble))| Pair {
+        name,
+        agreed,
+        remote,
+        local,
+        print,
+        hold,
+        removing,
+        trouble,
+    })
+}
+
+pub(super) fn lones() -> impl Strategy<Value = Lone> {
+    let why =
+        prop_oneof![Just(Why::Pending), quarantines().prop_map(Why::Quarantined), Just(Why::Kept), Just(Why::Filtered)];
+    (flags(), why).prop_map(|(flags, why)| Lone { flags, why })
+}
+
+pub(super) fn knowns() -> impl Strategy<Value = Known> {
+    prop_oneof![3 => pairs().prop_map(Known::Pair), 1 => lones().prop_map(Known::Lone)]
+}
+
+pub(super) fn changes() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        3 => (uids(), prop::option::weighted(0.8, knowns())).prop_map(|(uid, known)| Change::Uid(uid, known)),
+        1 => (names(), prop::option::weighted(0.8, lones())).prop_map(|(name, lone)| Change::Local(name, lone)),
+    ]
+}
+
+pub(super) fn mailbox_names() -> impl Strategy<Value = MailboxName> {
+    ".{1,20}".prop_filter_map("a mailbox name", |text| MailboxName::encode(&text))
+}
+
+pub(super) fn mailboxes() -> impl Strategy<Value = MailboxRecord> {
+    let checkpoint =
+        (1u32.., any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(validity, modseq, next, messages)| Checkpoint {
+            uid_validity: epoch(validity),
+            highest_mod_seq: ModSeq::new(modseq),
+            uid_next: Uid::new(next),
+            messages,
+        });
+    let role = prop_oneof![Just(SpecialUse::Trash), Just(SpecialUse::All), Just(SpecialUse::Sent)];
+    let rest = (
+        prop::option::of("[a-z/]{1,20}"),
+        prop::option::of(role),
+        any::<u32>(),
+        prop::option::of(checkpoint),
+        any::<bool>(),
+        any::<u8>(),
+    );
+    (0u32..4, mailbox_names(), rest).prop_map(|(id, name, (path, role, validity, checkpoint, parked, missing))| {
+        MailboxRecord {
+            id: MailboxId(id),
+            name,
+            path,
+            role,
+            uid_validity: UidValidity::new(validity),
+            checkpoint,
+            parked: parked.then_some(Parked::GoneFromServer),
+            missing,
+        }
+    })
+}
+
+pub(super) fn guards() -> impl Strategy<Value = GuardMemory> {
+    let counted = (any::<u64>(), any::<u32>(), sides(), any::<u32>(), any::<u32>())
+        .prop_map(|(at, mailbox, gone, count, of)| Counted { at, mailbox: MailboxId(mailbox), gone, count, of });
+    (prop::collection::vec(counted, 0..4), any::<u32>())
+        .prop_map(|(counted, last_set)| GuardMemory { counted, last_set })
+}
+
+pub(super) fn actions() -> impl Strategy<Value = Action> {
+    let change = || prop::option::of((flags(), flags()).prop_map(|(add, remove)| FlagChange { add, remove }));
+    let route = prop_oneof![any::<u32>().prop_map(|id| Route::Trash(MailboxId(id))), Just(Route::Expunge)];
+    prop_oneof![
+        (uids(), names(), flags()).prop_map(|(uid, name, flags)| Action::Fetch { uid, name, flags }),
+        (names(), flags(), prop::option::of(prints())).prop_map(|(name, flags, print)| Action::Append {
+            name,
+            flags,
+            print
+        }),
+        (uids(), names(), change(), flags(), change(), flags()).prop_map(|(uid, name, remote, seen, local, merged)| {
+            Action::SetFlags { uid, name, remote, local: local.map(|change| (seen, change)), merged }
+        }),
+        (uids(), names(), route).prop_map(|(uid, name, route)| Action::DeleteRemote { uid, name, route }),
+        (prop::option::of(uids()), names()).prop_map(|(uid, name)| Action::DeleteLocal { uid, name }),
+    ]
+}
+
+pub(super) fn works() -> impl Strategy<Value = Work> {
+    let from = prop::collection::btree_map(
+        any::<u32>().prop_map(MailboxId),
+        (1u32.., uids()).prop_map(|(validity, uid)| (epoch(validity), uid)),
+        0..3,
+    );
+    let mailbox_action = prop_oneof![
+        (any::<u32>(), mailbox_names(), ".{0,9}").prop_map(|(id, name, path)| MailboxAction::CreateLocal {
+            mailbox: MailboxId(id),
+            name,
+            path,
+        }),
+        (any::<u32>(), mailbox_names(), prop::option::of(".{0,9}"))
+            .prop_map(|(id, name, path)| { MailboxAction::CreateRemote { mailbox: MailboxId(id), name, path } }),
+    ];
+    prop_oneof![
+        3 => (0u32..3, 1u32.., prop::collection::vec(actions(), 0..6), from).prop_map(
+            |(id, validity, actions, from): (_, _, _, BTreeMap<_, _>)| Work::Messages {
+                mailbox: MailboxId(id),
+                uid_validity: epoch(validity),
+                actions,
+                from,
+            }
+        ),
+        1 => prop::collection::vec(mailbox_action, 0..3).prop_map(Work::Mailboxes),
+    ]
+}
