@@ -1,4 +1,5 @@
 //! mailtwin keeps a local Maildir the twin of a remote mailbox.
+pub mod config;
 pub mod mail;
 pub mod remote;
 pub mod step;
