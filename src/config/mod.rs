@@ -74,6 +74,13 @@ impl Config {
             _ => Err(ConfigError::Faulty { path: source.path.clone(), problems: faults.into_problems(&source.text) }),
         }
     }
+
+    /// The account whose name is most like one that does not exist.
+    pub fn nearest_account(&self, name: &str) -> Option<&AccountName> {
+        let names: Vec<&str> = self.accounts.keys().map(AccountName::as_str).collect();
+        let nearest = keys::nearest(name, &names)?;
+        self.accounts.keys().find(|account| account.as_str() == nearest)
+    }
 }
 
 impl Source {
