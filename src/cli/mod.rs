@@ -1,0 +1,173 @@
+//! The voice: the command line, one file a command, and the only place that prints.
+//!
+//! A command is a function of its arguments and a configuration that is right already; it says how it ended, and
+//! everything it has to say goes through [`Output`].
+
+mod approve;
+mod check;
+mod completions;
+mod exit;
+mod failure;
+mod folders;
+mod log;
+mod man;
+mod output;
+mod progress;
+mod selection;
+mod status;
+mod sync;
+
+pub use exit::Exit;
+pub use failure::{FIVE_LINES, Failure};
+pub use output::{Output, Style};
+pub use progress::Progress;
+pub use selection::{Selected, Selection};
+
+use crate::config::{Config, Environment};
+use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
+use output::{ColorChoice, Manner};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const AFTER_HELP: &str = "\
+Examples:
+  mailtwin check             prove that the configuration will work
+  mailtwin sync              synchronise every account, once
+  mailtwin sync --dry-run    show what that would do, and change nothing
+  mailtwin status            how the accounts fare
+
+Configuration: the first of
+  $XDG_CONFIG_HOME/mailtwin/daemon.toml    (usually ~/.config/mailtwin/daemon.toml)
+  /etc/mailtwin/daemon.toml
+
+Exit codes:
+  0   done
+  1   an account failed
+  2   the command line is wrong
+  3   done, but deletions are held: see `mailtwin status`
+  75  a failure that may pass: the network, or another instance is at work
+  77  a login was refused
+  78  the configuration is wrong";
+
+/// Keeps a local Maildir the twin of a remote mailbox.
+#[derive(Debug, Parser)]
+#[command(name = "mailtwin", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The options that every command has.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Read this configuration instead of the usual one.
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Log more: what happens (-v), and how (-vv).
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Print nothing but reports and failures.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Report as JSON, for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Use colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+    /// Where the log goes.
+    #[arg(long, global = true, value_name = "WHERE", default_value = "auto")]
+    log: log::LogChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Synchronise, once.
+    Sync(sync::SyncArguments),
+    /// Prove that the configuration will work.
+    Check(check::CheckArguments),
+    /// Show the mailboxes of an account and their directories.
+    Folders(folders::FoldersArguments),
+    /// Show how the accounts fare.
+    Status(status::StatusArguments),
+    /// Let held deletions go.
+    Approve(approve::ApproveArguments),
+    /// Put back what was about to be deleted.
+    Reject(approve::RejectArguments),
+    /// Print completions for a shell.
+    Completions(completions::CompletionsArguments),
+    /// Print the manual page.
+    Man(man::ManArguments),
+}
+
+/// Runs the program with its command line, and says how it ended.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
+    let Global { color, json, quiet, verbose, log, .. } = arguments.global;
+    let output = Output::of_process(Manner { color, json, quiet });
+    let ended = log::install(log, log::level(quiet, verbose), &output).and_then(|()| dispatch(&arguments, &output));
+    let exit = ended.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit
+    });
+    finish(&output, exit)
+}
+
+fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
+    let environment = Environment::of_process();
+    let config = || Config::load(arguments.global.config.as_deref(), &environment).map_err(Failure::from);
+    match &arguments.command {
+        Command::Sync(arguments) => sync::run(arguments, &config()?, output),
+        Command::Check(arguments) => check::run(arguments, &config()?, output),
+        Command::Folders(arguments) => folders::run(arguments, &config()?, output),
+        Command::Status(arguments) => status::run(arguments, &config()?, output),
+        Command::Approve(arguments) => approve::approve(arguments, &config()?, output),
+        Command::Reject(arguments) => approve::reject(arguments, &config()?, output),
+        Command::Completions(arguments) => completions::run(arguments, output),
+        Command::Man(arguments) => man::run(arguments, output),
+    }
+}
+
+/// Prints what clap has to say: help and version on standard output, a wrong command line on standard error.
+fn explain(error: &clap::Error) -> ExitCode {
+    let output = Output::of_process(Manner::default());
+    let text = error.render();
+    let shown = |colour: bool| if colour { text.ansi().to_string() } else { text.to_string() };
+    if error.use_stderr() {
+        output.diagnostic(shown(output.error_has_colour()).as_bytes());
+        return Exit::Usage.into();
+    }
+    output.bytes(shown(output.has_colour()).as_bytes());
+    finish(&output, Exit::Done)
+}
+
+fn finish(output: &Output, exit: Exit) -> ExitCode {
+    match output.finish() {
+        Ok(()) => exit.into(),
+        Err(error) => {
+            output.failure(&Failure::new(Exit::Failed, format!("the report could not be written: {error}")));
+            Exit::gravest([exit, Exit::Failed]).into()
+        }
+    }
+}
+
+/// The command line as data, for completions and manual pages.
+fn command() -> clap::Command {
+    Arguments::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_has_no_contradictions() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,218 @@
+//! `mailtwin status`: how the accounts fare, from their status files alone; no server is asked.
+
+use super::{Exit, Failure, Output, Selected, Selection, Style};
+use crate::config::Config;
+use crate::mail::escape;
+use crate::worker::status::{AccountStatus, HeldSet, MailboxStatus, Quarantined, Side, State};
+use serde::Serialize;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const AFTER_HELP: &str = "\
+Examples:
+  mailtwin status              every account
+  mailtwin status work         one account
+  mailtwin status --json       for a program: the schema is in docs/configuration.md
+
+No server is asked: this is what the last runs left behind.";
+
+/// Show how the accounts fare.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct StatusArguments {
+    /// Accounts; without any, every account.
+    #[arg(value_name = "ACCOUNT")]
+    accounts: Vec<Selection>,
+}
+
+/// The form of `--json`.
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    accounts: Vec<AccountStatus>,
+}
+
+pub(super) fn run(arguments: &StatusArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let mut accounts = Vec::new();
+    let mut exit = Exit::Done;
+    for Selected { account, .. } in Selected::all(&arguments.accounts, config)? {
+        match AccountStatus::load(&config.state_dir, account.name.as_str()) {
+            Ok(status) => accounts.push(status),
+            Err(error) => {
+                exit = Exit::Failed;
+                let reason = escape(error.to_string());
+                output.failure(
+                    &Failure::new(exit, format!("the status of {} cannot be read: {reason}", account.name))
+                        .meaning("No mail is affected: the next run writes it anew."),
+                );
+            }
+        }
+    }
+    if output.is_json() {
+        output.json(&Report { version: crate::worker::status::VERSION, accounts });
+    } else {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        accounts.iter().flat_map(|status| lines(status, now, output)).for_each(|line| output.report(line));
+    }
+    Ok(exit)
+}
+
+/// The lines about one account.
+fn lines(status: &AccountStatus, now: u64, output: &Output) -> Vec<String> {
+    let (style, state) = describe(status.state);
+    let mut first =
+        format!("{}: {}", output.paint(Style::Strong, &harmless(&status.account)), output.paint(style, state));
+    if let Some(at) = status.last_success {
+        first.push_str(&format!(", last success {}", age(now, at)));
+    }
+    if let Some(tier) = &status.tier {
+        first.push_str(&format!(", tier {}", harmless(tier)));
+    }
+    let messages: u64 = status.mailboxes.iter().map(|mailbox| mailbox.messages).sum();
+    if !status.mailboxes.is_empty() {
+        first.push_str(&format!(", {} in {}", count(messages, "message"), count(status.mailboxes.len(), "mailbox")));
+    }
+    let mut lines = vec![first];
+    lines.extend(status.last_error.iter().map(|error| format!("  {}", harmless(error))));
+    lines.extend(status.mailboxes.iter().flat_map(|mailbox| mailbox_lines(&status.account, mailbox, now)));
+    lines
+}
+
+/// The lines about one mailbox: only what somebody should know.
+fn mailbox_lines(account: &str, mailbox: &MailboxStatus, now: u64) -> Vec<String> {
+    let name = harmless(&mailbox.name);
+    let argument = quote(&format!("{}/{name}", harmless(account)));
+    let mut lines = Vec::new();
+    if mailbox.parked {
+        lines.push(format!("  {name}: gone on the server; kept here and not synchronised"));
+    }
+    for HeldSet { number, deletions, side } in &mailbox.held {
+        let place = match side {
+            Side::Remote => "on the server",
+            Side::Local => "here",
+        };
+        lines.push(format!("  {name}: held set {number}: {} {place}", count(*deletions, "deletion")));
+        lines.push(format!("    let them go: mailtwin approve {argument} --set {number}"));
+        lines.push(format!("    put back:    mailtwin reject {argument} --set {number}"));
+    }
+    for Quarantined { what, reason, attempts, retry_at } in &mailbox.quarantined {
+        let (what, reason, tries) = (harmless(what), harmless(reason), count(u64::from(*attempts), "attempt"));
+        let next = retry_at.map(|at| format!(", next {}", ahead(now, at))).unwrap_or_default();
+        lines.push(format!("  {name}: {what} is not synchronised: {reason} ({tries}{next})"));
+    }
+    lines
+}
+
+fn describe(state: State) -> (Style, &'static str) {
+    match state {
+        State::NeverSynced => (Style::Faint, "never synchronised"),
+        State::Ok => (Style::Good, "ok"),
+        State::Held => (Style::Attention, "ok, but deletions are held"),
+        State::Failed => (Style::Bad, "failed"),
+        State::NeedsLogin => (Style::Bad, "the login was refused"),
+        State::LocalUnavailable => (Style::Bad, "the Maildir is not available"),
+        State::Temporary => (Style::Attention, "failed for now, will be tried again"),
+    }
+}
+
+/// A text of the status file. It is escaped already, unless somebody else wrote the file; then it is now.
+fn harmless(text: &str) -> String {
+    let without_escapes = text.replace('\\', "/");
+    if escape(&without_escapes) == without_escapes { text.to_owned() } else { escape(text) }
+}
+
+/// A word for a shell: a mailbox's name is a stranger's text, and this line is made to be copied.
+fn quote(word: &str) -> String {
+    let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    match (number, noun) {
+        (1, _) => format!("1 {noun}"),
+        (_, "mailbox") => format!("{number} mailboxes"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+fn age(now: u64, at: u64) -> String {
+    match now.saturating_sub(at) {
+        0..5 => "just now".to_owned(),
+        seconds => format!("{} ago", coarse(seconds)),
+    }
+}
+
+fn ahead(now: u64, at: u64) -> String {
+    match at.saturating_sub(now) {
+        0 => "with the next run".to_owned(),
+        seconds => format!("in {}", coarse(seconds)),
+    }
+}
+
+/// A duration with its largest unit only.
+fn coarse(seconds: u64) -> String {
+    let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::Manner;
+
+    fn shown(status: &AccountStatus) -> String {
+        lines(status, 1_700_000_000, &Output::of_process(Manner::default())).join("\n")
+    }
+
+    fn mailbox(name: &str) -> MailboxStatus {
+        MailboxStatus { name: name.into(), local: None, messages: 2, held: vec![], quarantined: vec![], parked: false }
+    }
+
+    #[test]
+    fn a_healthy_account_is_one_line() {
+        let status = AccountStatus {
+            state: State::Ok,
+            last_success: Some(1_700_000_000 - 7300),
+            tier: Some("A".into()),
+            mailboxes: vec![mailbox("INBOX"), mailbox("Sent")],
+            ..AccountStatus::never_synced("work")
+        };
+        assert_eq!(shown(&status), "work: ok, last success 2h ago, tier A, 4 messages in 2 mailboxes");
+        assert_eq!(shown(&AccountStatus::never_synced("home")), "home: never synchronised");
+    }
+
+    #[test]
+    fn a_hostile_name_is_no_command_when_it_is_copied() {
+        assert_eq!(quote("work/a'; rm -rf ~; '"), r"'work/a'\''; rm -rf ~; '\'''");
+        assert_eq!(harmless(r"a\x1bb"), r"a\x1bb");
+        assert_eq!(harmless("a\x1bb"), r"a\x1bb");
+    }
+
+    #[test]
+    fn what_waits_for_a_person_is_shown_with_the_command_that_decides() {
+        let held = HeldSet { number: 3, deletions: 60, side: Side::Remote };
+        let bad = Quarantined {
+            what: "UID 7".into(),
+            reason: "NO \x1b[2J".into(),
+            attempts: 1,
+            retry_at: Some(1_700_000_060),
+        };
+        let status = AccountStatus {
+            state: State::Held,
+            mailboxes: vec![
+                MailboxStatus { held: vec![held], quarantined: vec![bad], ..mailbox("Lists/rust") },
+                MailboxStatus { parked: true, ..mailbox("Old") },
+            ],
+            ..AccountStatus::never_synced("work")
+        };
+        assert_eq!(
+            shown(&status),
+            "work: ok, but deletions are held, 4 messages in 2 mailboxes\n\
+             \x20 Lists/rust: held set 3: 60 deletions on the server\n\
+             \x20   let them go: mailtwin approve work/Lists/rust --set 3\n\
+             \x20   put back:    mailtwin reject work/Lists/rust --set 3\n\
+             \x20 Lists/rust: UID 7 is not synchronised: NO \\x1b[2J (1 attempt, next in 1m)\n\
+             \x20 Old: gone on the server; kept here and not synchronised"
+        );
+    }
+}

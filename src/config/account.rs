@@ -1,0 +1,191 @@
+//! One account: its table becomes an [`Account`], with `[defaults]` behind it.
+//!
+//! A key of the account replaces the same key of `[defaults]` whole, tables included: `password.file` there and
+//! `password.command` here is no conflict.
+
+use super::endpoint;
+use super::environment::Environment;
+use super::keys;
+use super::path;
+use super::patterns::Patterns;
+use super::problem::{Fault, Faults};
+use super::raw::{Section, Value};
+use crate::mail::escape;
+use crate::remote::Endpoint;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The name of an account: lower-case letters, digits, `_` and `-`; it names files and appears in commands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountName(Box<str>);
+
+impl AccountName {
+    /// Makes a name, if it is one.
+    pub fn new(name: &str) -> Option<Self> {
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        // A leading dash would be an option on the command line.
+        let good = !name.is_empty() && name.len() <= 64 && !name.starts_with('-') && name.chars().all(legal);
+        good.then(|| Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A remote mailbox and the Maildir that is kept its twin.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The name, from `[account.NAME]`.
+    pub name: AccountName,
+    /// How the server is reached.
+    pub endpoint: Endpoint,
+    /// The root of the Maildir; absolute.
+    pub maildir: PathBuf,
+    /// Which mailboxes are synchronised.
+    pub mailboxes: Patterns,
+    /// What becomes of the server's message when the local one was deleted.
+    pub delete: Deletion,
+    /// How long the retention area keeps what was deleted.
+    pub keep_deleted: Duration,
+    /// From how many deletions on a person is asked.
+    pub guard: Guard,
+}
+
+/// What becomes of the server's message when the local one was deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is moved to the server's Trash; inside Trash and Junk it is expunged.
+    #[default]
+    Trash,
+    /// It is expunged.
+    Expunge,
+    /// It stays.
+    Never,
+}
+
+/// The limits of deletions inferred from absence; what goes beyond is held until a person approves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Held above this many in one mailbox, or above `percent` of it, whichever is more.
+    pub deletions: u32,
+    /// See `deletions`; 0 to 100.
+    pub percent: u32,
+    /// Held where a mailbox of more than this many messages would be emptied.
+    pub emptied: u32,
+    /// Held above this many in the whole account within ten minutes.
+    pub per_10_minutes: u32,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { deletions: 50, percent: 25, emptied: 5, per_10_minutes: 500 }
+    }
+}
+
+/// Reads the table of an account; `None` if something in it is wrong, which is then in `faults`.
+pub(super) fn read(
+    name: AccountName,
+    section: &Section<'_>,
+    environment: &Environment,
+    faults: &mut Faults,
+) -> Option<Account> {
+    let kind = section.get("type").map(|value| (value.choice(&[("imap", false), ("pop3", true)]), value));
+    if let Some((Ok(true), value)) = kind {
+        // Its other keys are those of another protocol: complaints about them would only hide this one.
+        faults.push(value.not_yet("pop3"));
+        return None;
+    } else if let Some((Err(fault), _)) = kind {
+        faults.push(fault);
+    }
+    section.refuse_others(keys::ACCOUNT, keys::ACCOUNT_LATER, faults);
+    only_now(section, "layout", "nested", &["maildir++", "flat"], faults);
+    only_now(section, "mode", "two-way", &["mirror", "archive"], faults);
+
+    let endpoint = endpoint::read(section, environment, faults);
+    let maildir = maildir(section, environment);
+    let maildir = faults.sift(maildir);
+    let mailboxes = optional(section, "mailboxes", faults, patterns);
+    let delete = optional(section, "delete", faults, |value| {
+        value.choice(&[("trash", Deletion::Trash), ("expunge", Deletion::Expunge), ("never", Deletion::Never)])
+    });
+    let keep_deleted = optional(section, "keep-deleted", faults, |value| value.duration(Duration::ZERO..=3650 * DAY));
+    let guard = section.get("guard").map_or(Some(Guard::default()), |value| guard(&value, faults));
+    Some(Account {
+        name,
+        endpoint: endpoint?,
+        maildir: maildir?,
+        mailboxes: mailboxes?.unwrap_or_default(),
+        delete: delete?.unwrap_or_default(),
+        keep_deleted: keep_deleted?.unwrap_or(14 * DAY),
+        guard: guard?,
+    })
+}
+
+/// Reads a key that may be absent: `None` is a fault, `Some(None)` absence.
+pub(super) fn optional<'a, T>(
+    section: &Section<'a>,
+    key: &str,
+    faults: &mut Faults,
+    read: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
+) -> Option<Option<T>> {
+    match section.get(key) {
+        Some(value) => faults.sift(read(&value)).map(Some),
+        None => Some(None),
+    }
+}
+
+/// Refuses every value but the one that this version does.
+fn only_now(section: &Section<'_>, key: &str, now: &str, later: &[&str], faults: &mut Faults) {
+    let Some(value) = section.get(key) else { return };
+    match value.as_text() {
+        Some(text) if text == now => {}
+        Some(text) if later.contains(&text) => faults.push(value.not_yet(text)),
+        _ => faults.push(value.wrong(&format!("\"{now}\""))),
+    }
+}
+
+fn maildir(section: &Section<'_>, environment: &Environment) -> Result<PathBuf, Fault> {
+    let value = section.get("maildir").ok_or_else(|| {
+        section.lacks("maildir", "add the directory to keep the mail in, such as maildir = \"~/Mail/work\"")
+    })?;
+    let maildir = path::read(&value, environment)?;
+    if path::is_too_wide(&maildir, environment) {
+        let shown = escape(maildir.as_os_str().as_encoded_bytes());
+        return Err(value.fault(format!("{shown} is no place for a Maildir"), "name a directory that holds only mail"));
+    }
+    Ok(maildir)
+}
+
+fn patterns(value: &Value<'_>) -> Result<Patterns, Fault> {
+    let example = "[\"*\", \"!Junk\"]";
+    let patterns = value.words(example)?;
+    match patterns.iter().any(|pattern| pattern.trim_start_matches('!').is_empty()) {
+        true => Err(value.wrong(&format!("patterns that are not empty, such as {example}"))),
+        false => Ok(Patterns::new(patterns.iter().map(String::as_str))),
+    }
+}
+
+fn guard(value: &Value<'_>, faults: &mut Faults) -> Option<Guard> {
+    let section = faults.sift(value.table("a table such as { deletions = 50, percent = 25 }"))?;
+    section.refuse_others(keys::GUARD, &[], faults);
+    let default = Guard::default();
+    let mut number = |key, most, default| {
+        optional(&section, key, faults, |value| value.number(0..=most)).map(|number| number.unwrap_or(default))
+    };
+    let deletions = number("deletions", u32::MAX, default.deletions);
+    let percent = number("percent", 100, default.percent);
+    let emptied = number("emptied", u32::MAX, default.emptied);
+    let per_10_minutes = number("per-10-minutes", u32::MAX, default.per_10_minutes);
+    Some(Guard { deletions: deletions?, percent: percent?, emptied: emptied?, per_10_minutes: per_10_minutes? })
+}
