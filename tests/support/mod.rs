@@ -1,0 +1,6 @@
+//! What the tests stand on: servers to talk to.
+
+// Each test binary compiles this folder whole and uses its own part of it.
+#![allow(dead_code, unused_imports)]
+
+pub mod server;
