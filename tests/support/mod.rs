@@ -1,5 +1,7 @@
-//! What several test crates share.
-// Each test crate includes all of this and uses a part of it.
-#![allow(dead_code)]
+//! What the tests stand on: servers to talk to.
+
+// Each test crate compiles this folder whole and uses its own part of it.
+#![allow(dead_code, unused_imports)]
 
 pub mod dovecot;
+pub mod server;

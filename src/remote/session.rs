@@ -1,0 +1,101 @@
+//! From an endpoint to a session that is logged in.
+
+use crate::remote::auth::{Exchange, Have, Identity, choose};
+use crate::remote::endpoint::{Endpoint, Mechanism, Target};
+use crate::remote::error::Error as ImapError;
+use crate::remote::imap::Imap;
+use crate::remote::secret::{self, SecretError};
+use crate::remote::{connect, tls};
+use secrecy::ExposeSecret as _;
+use std::collections::BTreeSet;
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The files that the TLS options name cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::OptionsError),
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] connect::Error),
+    /// A secret could not be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// There is no mechanism that both sides can use.
+    #[error("cannot log in: {0}")]
+    Mechanism(String),
+    /// The server.
+    #[error(transparent)]
+    Imap(#[from] ImapError),
+}
+
+/// A session, and how it came about.
+#[derive(Debug)]
+pub struct Opened {
+    /// The session, logged in and prepared.
+    pub imap: Imap,
+    /// Whom we speak with, for people.
+    pub peer: String,
+    /// TLS protects it.
+    pub encrypted: bool,
+    /// The mechanism that let us in; none where the server knew us already.
+    pub mechanism: Option<Mechanism>,
+}
+
+/// Connects, logs in with one try, and prepares the session. Cancel safe: dropping it closes the connection.
+pub async fn open(endpoint: &Endpoint) -> Result<Opened, Error> {
+    let tls = tls::Tls::new(&endpoint.tls)?;
+    let connected = connect::open(endpoint, &tls).await?;
+    let (peer, encrypted, confidential) = (connected.peer, connected.encrypted, connected.confidential);
+    let tunnel = matches!(endpoint.target, Target::Tunnel(_));
+    let mut imap =
+        Imap::greet(connected.stream, connected.greeted, endpoint.timeout, &endpoint.disabled_extensions).await?;
+    let mut mechanism = None;
+    if imap.is_preauthenticated() {
+        // On a network a PREAUTH greeting is how an attacker gets around the login (CVE-2020-14093).
+        if !tunnel {
+            let reason = "the server says that it knows us already (PREAUTH), which is believed in a tunnel only";
+            return Err(ImapError::Never(reason.into()).into());
+        }
+    } else {
+        mechanism = Some(log_in(&mut imap, endpoint, confidential).await?);
+    }
+    imap.prepare().await?;
+    Ok(Opened { imap, peer, encrypted, mechanism })
+}
+
+async fn log_in(imap: &mut Imap, endpoint: &Endpoint, confidential: bool) -> Result<Mechanism, Error> {
+    let have = Have {
+        password: endpoint.password.is_some(),
+        token: endpoint.token_command.is_some(),
+        certificate: endpoint.tls.client.is_some(),
+    };
+    let offered: BTreeSet<String> = imap.capabilities().mechanisms().map(str::to_ascii_uppercase).collect();
+    let disabled = imap.capabilities().has("LOGINDISABLED");
+    let mechanism =
+        choose(&endpoint.mechanisms, &offered, disabled, confidential, have).map_err(Error::Mechanism)?;
+    let secret = match (&endpoint.token_command, &endpoint.password) {
+        (Some(command), _) if mechanism.wants_token() => Some(secret::token(command, "the access token").await?),
+        (_, Some(password)) if mechanism != Mechanism::External => {
+            Some(secret::reveal(password, "the password").await?)
+        }
+        _ => None,
+    };
+    if mechanism == Mechanism::Login && !offered.contains("LOGIN") {
+        let password = secret.as_ref().map_or("", |s| s.expose_secret());
+        imap.login(&endpoint.user, password).await?;
+        return Ok(mechanism);
+    }
+    let (host, port) = match &endpoint.target {
+        Target::Host { host, port } => (host.clone(), *port),
+        Target::Tunnel(_) => ("localhost".to_owned(), 143),
+    };
+    let identity = Identity { user: endpoint.user.clone(), secret, host, port };
+    let mut exchange = Exchange::new(mechanism, &identity, &tls::nonce()).map_err(Error::Mechanism)?;
+    imap.authenticate(&mut exchange).await?;
+    if !exchange.server_is_proven() {
+        let reason = "the server let us in without proving that it knows the password; it is not to be trusted";
+        return Err(ImapError::Never(reason.into()).into());
+    }
+    Ok(mechanism)
+}

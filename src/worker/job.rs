@@ -1,0 +1,164 @@
+//! What a worker is told to do, and what it tells meanwhile.
+
+use crate::mail::MailboxName;
+use crate::remote::Endpoint;
+use crate::sync::{Action, Deletion, Guard, Held, MailboxAction, MailboxPlan};
+use serde::Serialize;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tells whether a mailbox is wanted, by its decoded name with `/` between the levels.
+pub type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// One account, as a worker needs it.
+#[derive(Clone)]
+pub struct Job {
+    /// The name of the account.
+    pub account: String,
+    /// The server.
+    pub endpoint: Endpoint,
+    /// The root of the Maildir.
+    pub maildir: PathBuf,
+    /// The state directory of all accounts.
+    pub state_dir: PathBuf,
+    /// Which mailboxes are mirrored.
+    pub wanted: Wanted,
+    /// What becomes of the server's message when the local one was deleted.
+    pub deletion: Deletion,
+    /// How many deletions are believed.
+    pub guard: Guard,
+    /// How long the retention area keeps what was deleted.
+    pub keep_deleted: Duration,
+    /// How many actions a batch has at most.
+    pub group: usize,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("account", &self.account).field("maildir", &self.maildir).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// Where the state of this account is.
+    pub fn state(&self) -> PathBuf {
+        self.state_dir.join(&self.account)
+    }
+
+    /// Where what was deleted is kept.
+    pub fn retention(&self) -> PathBuf {
+        self.state_dir.join("retention").join(&self.account)
+    }
+}
+
+/// What is going on, for whoever watches.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The session is open.
+    LoggedIn {
+        /// The server, for people.
+        peer: String,
+    },
+    /// Files are missing, and are looked for again after this time.
+    LookingAgain(Duration),
+    /// So much is to be done.
+    Planned {
+        /// Messages to fetch.
+        fetch: usize,
+        /// Messages to upload.
+        append: usize,
+        /// Everything else.
+        other: usize,
+    },
+    /// Something was done.
+    Done {
+        /// Messages fetched.
+        fetched: usize,
+        /// Messages uploaded.
+        appended: usize,
+        /// Other actions.
+        other: usize,
+        /// Octets of messages moved.
+        octets: u64,
+    },
+}
+
+/// What is to be done in an account, and what nobody can do.
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize)]
+pub struct AccountPlan {
+    /// Mailboxes to make.
+    pub mailboxes: Vec<MailboxAction>,
+    /// What is to be done in each mailbox; those with nothing to do are left out.
+    pub messages: Vec<Planned>,
+    /// Deletions that the guard holds back.
+    pub held: Vec<HeldBack>,
+}
+
+/// What is to be done in one mailbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// Its name on the server.
+    pub mailbox: MailboxName,
+    /// What is to be done.
+    pub actions: Vec<Action>,
+}
+
+/// Deletions that the guard holds back in one mailbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldBack {
+    /// Its name on the server.
+    pub mailbox: MailboxName,
+    /// The set, its side and number.
+    #[serde(flatten)]
+    pub set: Held,
+}
+
+impl AccountPlan {
+    /// Adds the plans of a pass.
+    pub fn add(&mut self, plans: &[MailboxPlan], held: &[Held]) {
+        for plan in plans.iter().filter(|plan| !plan.actions.is_empty()) {
+            self.messages.push(Planned { mailbox: plan.name.clone(), actions: plan.actions.clone() });
+        }
+        for set in held {
+            if let Some(plan) = plans.iter().find(|plan| plan.mailbox == set.mailbox) {
+                self.held.push(HeldBack { mailbox: plan.name.clone(), set: set.clone() });
+            }
+        }
+    }
+}
+
+/// How a pass over an account went.
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What was planned, and done unless told otherwise below.
+    pub plan: AccountPlan,
+    /// Messages fetched.
+    pub fetched: u64,
+    /// Messages uploaded.
+    pub appended: u64,
+    /// Messages whose flags were changed on either side.
+    pub flagged: u64,
+    /// Messages removed from the server.
+    pub removed_there: u64,
+    /// Messages removed from the Maildir.
+    pub removed_here: u64,
+    /// Messages that could not be transferred, and are tried again later.
+    pub quarantined: u64,
+    /// Deletions that wait for a person.
+    pub held: u64,
+    /// Mailboxes that were left out, with the reason.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A mailbox that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Its name, escaped.
+    pub mailbox: String,
+    /// Why, and what to do.
+    pub reason: String,
+    /// Something failed, rather than being as it should be.
+    pub failed: bool,
+}

@@ -1,0 +1,2 @@
+//! The proof of the test server.
+mod support;
