@@ -100,15 +100,18 @@ impl Dir {
     /// Gives a file another name, never one that is taken. [`Error::Exists`] if it is.
     pub fn rename(&self, site: &'static str, old: &[u8], to: &Self, new: &[u8]) -> Result<(), Error> {
         step::reach(site);
-        let failed = |e| Error::new("renaming a file", new, e);
         match rustix::fs::renameat_with(&self.0, old, &to.0, new, RenameFlags::NOREPLACE) {
-            // Not every file system knows NOREPLACE; a link does not replace either.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                rustix::fs::linkat(&self.0, old, &to.0, new, AtFlags::empty()).map_err(failed)?;
-                self.unlink(site, old)
-            }
-            done => done.map_err(failed),
+            // Not every file system knows NOREPLACE (NFS does not).
+            Err(Errno::INVAL | Errno::NOSYS) => self.link_and_unlink(site, old, to, new),
+            done => done.map_err(|e| Error::new("renaming a file", new, e)),
         }
+    }
+
+    /// A rename in two steps, because a link does not replace either. After a crash between them both names are there.
+    fn link_and_unlink(&self, site: &'static str, old: &[u8], to: &Self, new: &[u8]) -> Result<(), Error> {
+        rustix::fs::linkat(&self.0, old, &to.0, new, AtFlags::empty())
+            .map_err(|e| Error::new("renaming a file", new, e))?;
+        self.unlink(site, old)
     }
 
     /// Gives a file another name, in the place of what had it.
@@ -135,7 +138,7 @@ impl Dir {
     /// Tells whether this user may make files here.
     pub fn is_writable(&self) -> bool {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-        rustix::fs::accessat(&self.0, c".", access, AtFlags::EACCESS).is_ok()
+        rustix::fs::accessat(&self.0, c".", access, AtFlags::empty()).is_ok()
     }
 
     /// Tells whether other machines may change the files here, so that neither snapshots nor times can be relied on.
@@ -205,4 +208,26 @@ impl AsFd for Dir {
 /// What a file is.
 pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_way_of_renaming_replaces_a_file() {
+        let tmp = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open_path(tmp.path()).expect("it opens");
+        for rename in [Dir::rename, Dir::link_and_unlink] {
+            std::fs::write(tmp.path().join("a"), "mine").expect("written");
+            std::fs::write(tmp.path().join("b"), "theirs").expect("written");
+            assert!(matches!(rename(&dir, "test", b"a", &dir, b"b"), Err(Error::Exists { .. })));
+            assert_eq!(std::fs::read(tmp.path().join("b")).expect("read"), b"theirs");
+            rename(&dir, "test", b"a", &dir, b"c").expect("renamed");
+            assert_eq!(std::fs::read(tmp.path().join("c")).expect("read"), b"mine");
+            assert_eq!(dir.list().expect("listed").entries.len(), 2);
+            assert!(rename(&dir, "test", b"a", &dir, b"d").is_err_and(|e| e.is_missing()));
+            dir.unlink("test", b"c").expect("removed");
+        }
+    }
 }
