@@ -2,6 +2,7 @@
 pub mod cli;
 pub mod config;
 pub mod mail;
+pub mod maildir;
 pub mod remote;
 pub mod step;
 pub mod store;

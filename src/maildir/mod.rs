@@ -1,0 +1,31 @@
+//! The mailbox here: a tree of Maildirs, read without trusting it and changed without surprising its readers.
+//!
+//! Everything blocks; the worker calls it where blocking is allowed. Everything beneath the root goes through directory
+//! handles, one name at a time, and no symbolic link is followed. What a function changed is durable when it says so;
+//! flag changes and removals are made durable together, by [`Folder::sync`].
+
+mod change;
+mod deliver;
+mod dir;
+mod error;
+mod folder;
+mod layout;
+mod lines;
+mod marker;
+mod name;
+mod retention;
+mod root;
+mod scan;
+mod upload;
+
+pub use change::{Changed, Removal, Removed, remove, set_flags};
+pub use deliver::{Arrival, Delivery, Staged, place, publish, sweep_tmp};
+pub use error::{Error, Unavailable};
+pub use folder::{Folder, Inode, discover};
+pub use layout::{HostileName, Layout, LocalPath, NoRemoteName, collides, to_local, to_remote};
+pub use marker::{FolderMarker, Owner, RootMarker, StateId};
+pub use name::{FileName, NameGenerator, letters, print};
+pub use retention::Retention;
+pub use root::{Expected, Root, RootState};
+pub use scan::{FolderTimes, Scan, ScannedFile, Subdir};
+pub use upload::{Outgoing, Unsendable, Upload, open_for_upload};
