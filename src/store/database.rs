@@ -159,6 +159,7 @@ fn translate(dir: &Path, error: sled::Error) -> Error {
             Error::damaged(format!("the database library met {}", escape(source.to_string())))
         }
         sled::Error::Io(source) => io(source),
+        sled::Error::Corruption { .. } => Error::damaged("its files do not check out"),
         other => Error::damaged(format!("the database library says: {}", escape(other.to_string()))),
     }
 }

@@ -4,6 +4,12 @@ use super::*;
 use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 
+/// Something that happens to the state in a directory.
+type Damage = fn(&Path);
+
+/// Something that happens to a database behind the store's back.
+type Meddling = fn(&Database) -> sled::Batch;
+
 /// A state with 3,000 messages, two generations and a batch that is open.
 fn filled() -> (TempDir, PathBuf) {
     let (root, dir) = directory();
@@ -64,7 +70,7 @@ fn assert_kept(dir: &Path, case: &str) {
 
 #[test]
 fn damage_beside_the_log_loses_nothing() {
-    let cases: [(&str, fn(&Path)); 9] = [
+    let cases: [(&str, Damage); 9] = [
         ("an unfinished snapshot", |dir| {
             fs::write(dir.join("db/snap.00000000FFFFFFFF.generating"), b"half").expect("writes");
         }),
@@ -211,7 +217,7 @@ fn the_state_of_a_newer_program_is_refused_untouched() {
 }
 
 /// Changes the database behind the store's back.
-fn behind(dir: &Path, change: impl FnOnce(&Database) -> sled::Batch) {
+fn behind(dir: &Path, change: Meddling) {
     let database = Database::open(&dir.join("db")).expect("opens");
     database.commit(change(&database)).expect("commits");
 }
@@ -222,7 +228,7 @@ fn entry(database: &Database, key: Key) -> (sled::IVec, sled::IVec) {
 
 #[test]
 fn a_lost_old_or_altered_chunk_is_found_when_the_picture_is_read() {
-    let cases: [(&str, fn(&Database) -> sled::Batch); 3] = [
+    let cases: [(&str, Meddling); 3] = [
         ("parts of the picture of mailbox 1 are lost", |database| {
             let mut batch = sled::Batch::default();
             batch.remove(entry(database, Key::of_uid(HERE, uid(100))).0);
@@ -261,7 +267,7 @@ fn a_lost_old_or_altered_chunk_is_found_when_the_picture_is_read() {
 
 #[test]
 fn a_lost_old_or_altered_small_record_sets_the_database_aside() {
-    let cases: [fn(&Database) -> sled::Batch; 5] = [
+    let cases: [Meddling; 5] = [
         |database| {
             let mut batch = sled::Batch::default();
             batch.remove(entry(database, Key::Header).0);
