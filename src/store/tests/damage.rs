@@ -146,6 +146,22 @@ fn a_log_that_was_cut_or_zeroed_is_read_whole_or_set_aside() {
 }
 
 #[test]
+fn a_flipped_bit_anywhere_in_the_log_is_read_whole_or_set_aside() {
+    let mut random = fastrand::Rng::new();
+    for _ in 0..60 {
+        let (_root, dir) = filled();
+        let log = dir.join("db/db");
+        let mut bytes = fs::read(&log).expect("reads");
+        let (at, bit) = (random.usize(..bytes.len()), random.u8(..8));
+        bytes[at] ^= 1 << bit;
+        fs::write(&log, bytes).expect("writes");
+        let (health, whole) = use_it(&dir);
+        assert!(whole || matches!(health, Health::SetAside(_)), "bit {bit} of {at}: {health:?}, but not whole");
+        drop(open(&dir));
+    }
+}
+
+#[test]
 fn a_lost_log_is_never_called_clean_or_new() {
     for without_snapshot in [false, true] {
         let (_root, dir) = filled();
@@ -220,6 +236,25 @@ fn the_state_of_a_newer_program_is_refused_untouched() {
 fn behind(dir: &Path, change: Meddling) {
     let database = Database::open(&dir.join("db")).expect("opens");
     database.commit(change(&database)).expect("commits");
+}
+
+#[test]
+fn a_record_of_a_newer_program_is_refused_and_one_of_no_program_is_damage() {
+    fn with_version(version: u8) -> sled::Batch {
+        let mut part = record::encode(Key::Guard, &GuardMemory::default()).expect("encodes").remove(0);
+        part.value[0] = version;
+        let checksum = record::checksum(&part.key, &part.value);
+        part.value[1..9].copy_from_slice(&checksum);
+        let mut batch = sled::Batch::default();
+        batch.insert(part.key, part.value);
+        batch
+    }
+    let (_root, dir) = filled();
+    behind(&dir, |_| with_version(2));
+    assert!(matches!(Store::open(&dir), Err(Error::Newer { dir: told, found: 2, known: 1 }) if told == dir));
+    assert!(!dir.join("db.damaged-1").exists());
+    behind(&dir, |_| with_version(0));
+    assert_eq!(health(&dir), Health::SetAside(dir.join("db.damaged-1")));
 }
 
 fn entry(database: &Database, key: Key) -> (sled::IVec, sled::IVec) {
