@@ -6,7 +6,7 @@
 
 use crate::mail::escape;
 use crate::store::error::Error;
-use crate::store::record::{Assembler, Record};
+use crate::store::record::{self, Assembler, FORMAT, Flaw, Record};
 use sled::IVec;
 use std::fs::File;
 use std::io;
@@ -59,6 +59,11 @@ impl Database {
         self.walk(self.db.scan_prefix(prefix))
     }
 
+    /// The checksum of a stored part.
+    pub(super) fn checksum(&self, key: &[u8], value: &[u8]) -> Result<u64, Error> {
+        record::check(key, value).map(|(checksum, ..)| checksum).map_err(|flaw| flawed(&self.dir, key, flaw))
+    }
+
     /// Writes a batch, whole or not at all, and returns when it is on the disk.
     pub(super) fn commit(&self, batch: sled::Batch) -> Result<(), Error> {
         calmly(&self.dir, || self.db.apply_batch(batch))?;
@@ -109,7 +114,7 @@ fn assemble(entries: Entries) -> impl Iterator<Item = Result<Record, Error>> {
                 Some(Ok((key, value))) => match assembling.push(&key, &value) {
                     Ok(None) => {}
                     Ok(Some(record)) => break Some(Ok(record)),
-                    Err(flaw) => break Some(Err(Error::damaged(format!("of the record {}, {flaw}", hex(&key))))),
+                    Err(flaw) => break Some(Err(flawed(&entries.dir, &key, flaw))),
                 },
                 None => {
                     let end = assembler.take()?.finish();
@@ -124,9 +129,18 @@ fn assemble(entries: Entries) -> impl Iterator<Item = Result<Record, Error>> {
     })
 }
 
-/// A key as a person reads it in a bug report.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// What a flaw of a stored part means for the caller.
+fn flawed(dir: &Path, key: &[u8], flaw: Flaw) -> Error {
+    match flaw {
+        // Its checksum fits, so it is no damage; `format` should have told, but a copy may have left that behind.
+        Flaw::Version(version) if version > FORMAT => {
+            Error::Newer { dir: dir.parent().unwrap_or(dir).to_path_buf(), found: version.into(), known: FORMAT.into() }
+        }
+        flaw => {
+            let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            Error::damaged(format!("of the record {key}, {flaw}"))
+        }
+    }
 }
 
 /// Tells whether sled found its file locked; as we hold the account's lock, that is an earlier handle of ours.
@@ -158,7 +172,12 @@ fn translate(dir: &Path, error: sled::Error) -> Error {
         {
             Error::damaged(format!("the database library met {}", escape(source.to_string())))
         }
+        // What sled has passed on once already is a debugging text; its kind says it better.
+        sled::Error::Io(source) if source.raw_os_error().is_none() && source.kind() != io::ErrorKind::Other => {
+            io(source.kind().into())
+        }
         sled::Error::Io(source) => io(source),
+        sled::Error::Corruption { .. } => Error::damaged("its files do not check out"),
         other => Error::damaged(format!("the database library says: {}", escape(other.to_string()))),
     }
 }

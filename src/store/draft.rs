@@ -4,7 +4,7 @@
 //! vouches for that mailbox's picture. They change with each part that is written or removed, so that a part which the
 //! database lost, or brought back from the past, is noticed when it is read.
 
-use crate::store::database::{Database, hex};
+use crate::store::database::Database;
 use crate::store::error::Error;
 use crate::store::keys::Key;
 use crate::store::record::{self, Flaw, Header, Sum};
@@ -123,8 +123,7 @@ impl<'d> Draft<'d> {
 
     /// Counts a part in or out of the sum that vouches for it.
     fn count(&mut self, key: Key, part: &[u8], value: &[u8], counting: fn(&mut Sum, u64)) -> Result<(), Error> {
-        let (checksum, ..) = record::check(part, value)
-            .map_err(|flaw| Error::damaged(format!("of the record {}, {flaw}", hex(part))))?;
+        let checksum = self.database.checksum(part, value)?;
         match key.in_picture() {
             Some(mailbox) => counting(self.seals.entry(mailbox).or_default(), checksum),
             None if key == Key::Header => {}

@@ -125,7 +125,8 @@ pub(super) fn check<'v>(key: &[u8], value: &'v [u8]) -> Result<(u64, u16, &'v [u
     Ok((u64::from_be_bytes(stored), u16::from_be_bytes([high, low]), body))
 }
 
-fn checksum(key: &[u8], value: &[u8]) -> [u8; 8] {
+/// The checksum of a part: over its key, and its value without the checksum.
+pub(super) fn checksum(key: &[u8], value: &[u8]) -> [u8; 8] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(key).update(&value[..1]).update(&value[9..]);
     *hasher.finalize().as_bytes().first_chunk().expect("a digest has 32 bytes")

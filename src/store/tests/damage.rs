@@ -4,6 +4,12 @@ use super::*;
 use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 
+/// Something that happens to the state in a directory.
+type Damage = fn(&Path);
+
+/// Something that happens to a database behind the store's back.
+type Meddling = fn(&Database) -> sled::Batch;
+
 /// A state with 3,000 messages, two generations and a batch that is open.
 fn filled() -> (TempDir, PathBuf) {
     let (root, dir) = directory();
@@ -64,7 +70,7 @@ fn assert_kept(dir: &Path, case: &str) {
 
 #[test]
 fn damage_beside_the_log_loses_nothing() {
-    let cases: [(&str, fn(&Path)); 9] = [
+    let cases: [(&str, Damage); 9] = [
         ("an unfinished snapshot", |dir| {
             fs::write(dir.join("db/snap.00000000FFFFFFFF.generating"), b"half").expect("writes");
         }),
@@ -140,6 +146,22 @@ fn a_log_that_was_cut_or_zeroed_is_read_whole_or_set_aside() {
 }
 
 #[test]
+fn a_flipped_bit_anywhere_in_the_log_is_read_whole_or_set_aside() {
+    let mut random = fastrand::Rng::new();
+    for _ in 0..60 {
+        let (_root, dir) = filled();
+        let log = dir.join("db/db");
+        let mut bytes = fs::read(&log).expect("reads");
+        let (at, bit) = (random.usize(..bytes.len()), random.u8(..8));
+        bytes[at] ^= 1 << bit;
+        fs::write(&log, bytes).expect("writes");
+        let (health, whole) = use_it(&dir);
+        assert!(whole || matches!(health, Health::SetAside(_)), "bit {bit} of {at}: {health:?}, but not whole");
+        drop(open(&dir));
+    }
+}
+
+#[test]
 fn a_lost_log_is_never_called_clean_or_new() {
     for without_snapshot in [false, true] {
         let (_root, dir) = filled();
@@ -211,9 +233,28 @@ fn the_state_of_a_newer_program_is_refused_untouched() {
 }
 
 /// Changes the database behind the store's back.
-fn behind(dir: &Path, change: impl FnOnce(&Database) -> sled::Batch) {
+fn behind(dir: &Path, change: Meddling) {
     let database = Database::open(&dir.join("db")).expect("opens");
     database.commit(change(&database)).expect("commits");
+}
+
+#[test]
+fn a_record_of_a_newer_program_is_refused_and_one_of_no_program_is_damage() {
+    fn with_version(version: u8) -> sled::Batch {
+        let mut part = record::encode(Key::Guard, &GuardMemory::default()).expect("encodes").remove(0);
+        part.value[0] = version;
+        let checksum = record::checksum(&part.key, &part.value);
+        part.value[1..9].copy_from_slice(&checksum);
+        let mut batch = sled::Batch::default();
+        batch.insert(part.key, part.value);
+        batch
+    }
+    let (_root, dir) = filled();
+    behind(&dir, |_| with_version(2));
+    assert!(matches!(Store::open(&dir), Err(Error::Newer { dir: told, found: 2, known: 1 }) if told == dir));
+    assert!(!dir.join("db.damaged-1").exists());
+    behind(&dir, |_| with_version(0));
+    assert_eq!(health(&dir), Health::SetAside(dir.join("db.damaged-1")));
 }
 
 fn entry(database: &Database, key: Key) -> (sled::IVec, sled::IVec) {
@@ -222,7 +263,7 @@ fn entry(database: &Database, key: Key) -> (sled::IVec, sled::IVec) {
 
 #[test]
 fn a_lost_old_or_altered_chunk_is_found_when_the_picture_is_read() {
-    let cases: [(&str, fn(&Database) -> sled::Batch); 3] = [
+    let cases: [(&str, Meddling); 3] = [
         ("parts of the picture of mailbox 1 are lost", |database| {
             let mut batch = sled::Batch::default();
             batch.remove(entry(database, Key::of_uid(HERE, uid(100))).0);
@@ -261,7 +302,7 @@ fn a_lost_old_or_altered_chunk_is_found_when_the_picture_is_read() {
 
 #[test]
 fn a_lost_old_or_altered_small_record_sets_the_database_aside() {
-    let cases: [fn(&Database) -> sled::Batch; 5] = [
+    let cases: [Meddling; 5] = [
         |database| {
             let mut batch = sled::Batch::default();
             batch.remove(entry(database, Key::Header).0);
