@@ -53,7 +53,7 @@ pub enum Policy {
     Plaintext { host: String },
     #[error(
         "{peer} offers no STARTTLS, so no credentials were sent; \
-         set tls = \"implicit\" and its port (993), or somebody on the way hides it"
+         set tls = \"implicit\" and its port (993); if it used to offer it, somebody on the way hides it"
     )]
     NoStartTls { peer: String },
     #[error(
