@@ -2,9 +2,13 @@
 
 mod support;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mailtwin::remote::auth::{Exchange, Identity};
 use mailtwin::remote::connect::{self, Connected, Error};
-use mailtwin::remote::tls::{Reason, Tls};
-use mailtwin::remote::{Endpoint, Pin, Security, Target, TlsOptions, TlsVersion};
+use mailtwin::remote::sasl::Sasl as _;
+use mailtwin::remote::tls::{self, Reason, Tls};
+use mailtwin::remote::{Endpoint, Mechanism, Pin, Security, Target, TlsOptions, TlsVersion};
 use std::time::Duration;
 use support::dovecot::{Dovecot, PASSWORD, Settings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -142,6 +146,68 @@ async fn the_wrong_kind_of_port_is_recognised() {
     impatient.timeout = Duration::from_millis(300);
     let error = open(&impatient).await.expect_err("no greeting there").to_string();
     assert!(error.contains("while we waited for its greeting"), "{error}");
+}
+
+#[tokio::test]
+async fn each_mechanism_logs_in_and_a_wrong_password_is_refused() {
+    use Mechanism::{CramMd5, Login, OauthBearer, Plain, ScramSha256, Xoauth2};
+    let dovecot = Dovecot::start();
+    for mechanism in [ScramSha256, Plain, Login, CramMd5, Xoauth2, OauthBearer] {
+        let (exchange, answer) = authenticate(&dovecot, mechanism, PASSWORD).await;
+        assert!(answer.starts_with("a OK ") && exchange.server_is_proven(), "{mechanism}: {answer}");
+        let (exchange, answer) = authenticate(&dovecot, mechanism, "wrong").await;
+        assert!(answer.starts_with("a NO "), "{mechanism}: {answer}");
+        assert_eq!(exchange.complaint().is_some(), mechanism.wants_token(), "{mechanism}");
+    }
+}
+
+/// Logs in over TLS as the mechanism wants it; gives the tagged answer.
+async fn authenticate(dovecot: &Dovecot, mechanism: Mechanism, secret: &str) -> (Exchange, String) {
+    let endpoint = endpoint("localhost", dovecot.imaps_port, Security::Implicit, trusting(dovecot));
+    let mut connected = open(&endpoint).await.expect("open");
+    until(&mut connected, "\r\n").await;
+    let identity =
+        Identity { user: "me".into(), secret: Some(secret.into()), host: "localhost".into(), port: dovecot.imaps_port };
+    let mut exchange = Exchange::new(mechanism, &identity, &tls::nonce()).expect("usable");
+    connected.stream.write_all(format!("a AUTHENTICATE {}\r\n", exchange.name()).as_bytes()).await.expect("written");
+    loop {
+        let line = until(&mut connected, "\r\n").await;
+        let Some(challenge) = line.strip_prefix("+ ") else { return (exchange, line) };
+        let challenge = STANDARD.decode(challenge.trim_end()).expect("base64");
+        let answer = STANDARD.encode(exchange.respond(&challenge).expect("an answer"));
+        connected.stream.write_all(format!("{answer}\r\n").as_bytes()).await.expect("written");
+    }
+}
+
+#[tokio::test]
+async fn the_private_dovecot_is_as_its_settings_say() {
+    let dovecot = Dovecot::with(&Settings {
+        separator: '.',
+        capabilities: Some("IMAP4rev1 LITERAL+ IDLE".into()),
+        ..Settings::default()
+    });
+    let message = b"Subject: hello\r\n\r\nworld\r\n";
+    for mailbox in ["INBOX", "Work.Deep"] {
+        assert!(dovecot.deliver("me", mailbox, message).starts_with(dovecot.user_maildir("me")));
+    }
+    let security = Security::Plaintext { allowed_anywhere: false };
+    let mut connected =
+        open(&endpoint("localhost", dovecot.imap_port, security, TlsOptions::default())).await.expect("open");
+    until(&mut connected, "\r\n").await;
+    let commands = format!("a LOGIN me {PASSWORD}\r\n");
+    connected.stream.write_all(commands.as_bytes()).await.expect("written");
+    let login = until(&mut connected, "\r\n").await;
+    assert!(login.contains("[CAPABILITY IMAP4rev1 LITERAL+ IDLE]"), "{login}");
+    connected
+        .stream
+        .write_all(b"b LIST (SPECIAL-USE) \"\" *\r\nc STATUS Work.Deep (MESSAGES)\r\nd STATUS INBOX (MESSAGES)\r\n")
+        .await
+        .expect("written");
+    let answers = until(&mut connected, "\nd OK").await;
+    for part in ["\\Trash) \".\" Trash", "STATUS Work.Deep (MESSAGES 1)", "STATUS INBOX (MESSAGES 1)"] {
+        assert!(answers.contains(part), "{answers}");
+    }
+    assert!(dovecot.log().contains("Login: user=<me>"), "{}", dovecot.log());
 }
 
 /// Listens on `address` and passes one connection on to the port of 127.0.0.1.

@@ -113,7 +113,8 @@ pub enum OptionsError {
     #[error("{path:?} holds no certificate; give the path of a PEM file with -----BEGIN CERTIFICATE-----")]
     NoCertificate { path: PathBuf },
     #[error(
-        "a certificate in {path:?} cannot serve as an authority ({error}); to accept one server's own certificate, set tls-fingerprint"
+        "a certificate in {path:?} cannot serve as an authority ({error}); \
+         to accept one server's own certificate, set tls-fingerprint"
     )]
     NotAnAuthority { path: PathBuf, error: rustls::Error },
     #[error("the client certificate {chain:?} does not go with the key {key:?} ({error}); give both of one pair")]
@@ -144,7 +145,8 @@ pub enum HandshakeError {
     )]
     Version { min: TlsVersion, error: rustls::Error },
     #[error(
-        "the TLS handshake failed ({0}); if it asks for a client certificate, set tls-client-cert and tls-client-key"
+        "the TLS handshake failed ({0}); \
+         if it asks for a client certificate, set tls-client-cert and tls-client-key"
     )]
     Failed(rustls::Error),
     /// The connection broke.

@@ -24,7 +24,7 @@ impl Plain {
     }
 }
 
-/// Two prompts, whose words differ from server to server: the first is answered by the name, the second by the password.
+/// Two prompts, whose words differ from server to server: the name answers the first, the password the second.
 pub(super) struct Login {
     user: Option<String>,
     password: Option<SecretString>,

@@ -30,7 +30,8 @@ pub enum Unavailable {
     #[error("{host}:{port} cannot be reached ({}); is there a network, and is that the right port?", reasons(.tried))]
     Unreachable { host: String, port: u16, tried: Vec<(SocketAddr, std::io::Error)> },
     #[error(
-        "{peer} was silent for {limit:?} while we {phase}; the network or the server is in trouble, or the port is another one's"
+        "{peer} was silent for {limit:?} while we {phase}; \
+         the network or the server is in trouble, or the port is another one's"
     )]
     Silent { peer: String, phase: Phase, limit: Duration },
     #[error("the connection to {peer} broke while we {phase} ({error}); the network or the server is in trouble")]
@@ -51,27 +52,32 @@ pub enum Policy {
     )]
     Plaintext { host: String },
     #[error(
-        "{peer} offers no STARTTLS, so no credentials were sent; set tls = \"implicit\" and its port (993), or somebody on the way hides it"
+        "{peer} offers no STARTTLS, so no credentials were sent; \
+         set tls = \"implicit\" and its port (993); if it used to offer it, somebody on the way hides it"
     )]
     NoStartTls { peer: String },
     #[error(
-        "{peer} refused STARTTLS (\"{text}\"), so no credentials were sent; set tls = \"implicit\" and its port (993), or ask the server's operator"
+        "{peer} refused STARTTLS (\"{text}\"), so no credentials were sent; \
+         set tls = \"implicit\" and its port (993), or ask the server's operator"
     )]
     StartTlsRefused { peer: String, text: String },
     #[error(
-        "{peer} says that we are logged in before TLS (PREAUTH), which an attacker on the way would say; no credentials were sent; set tls = \"implicit\" and its port (993)"
+        "{peer} says that we are logged in before TLS (PREAUTH), which an attacker on the way would say; \
+         no credentials were sent; set tls = \"implicit\" and its port (993)"
     )]
     Preauth { peer: String },
     #[error("{peer} does not answer like an IMAP server (\"{text}\"); no credentials were sent; look at host and port")]
     NotImap { peer: String, text: String },
     #[error(
-        "{peer} sent {bytes} bytes that were not asked for in front of the TLS handshake, as an attacker on the way would; no credentials were sent; set tls = \"implicit\" and its port (993)"
+        "{peer} sent {bytes} bytes that were not asked for in front of the TLS handshake, \
+         as an attacker on the way would; no credentials were sent; set tls = \"implicit\" and its port (993)"
     )]
     Injection { peer: String, bytes: usize },
     #[error("no TLS with {peer}: {error}")]
     Tls { peer: String, error: Box<HandshakeError> },
     #[error(
-        "the tunnel command \"{program}\" could not be started ({error}); give its full path, or check that it is installed"
+        "the tunnel command \"{program}\" could not be started ({error}); \
+         give its full path, or check that it is installed"
     )]
     Tunnel { program: String, error: std::io::Error },
 }

@@ -25,7 +25,6 @@ pub(super) async fn imap(socket: TcpStream, peer: &str, limit: Duration) -> Resu
     if !offered.iter().any(|name| name.eq_ignore_ascii_case("STARTTLS")) {
         return Err(Policy::NoStartTls { peer: peer.to_owned() }.into());
     }
-    crate::step::reach("remote.starttls");
     let (answer, _) = dialogue.ask("STARTTLS", Phase::StartTls).await?;
     if !is_word(&answer, "OK") {
         return Err(Policy::StartTlsRefused { peer: peer.to_owned(), text: escape(answer) }.into());
@@ -56,7 +55,6 @@ impl Dialogue<'_> {
     }
 
     async fn capabilities(&mut self) -> Result<Vec<String>, Error> {
-        crate::step::reach("remote.capability");
         let (answer, untagged) = self.ask("CAPABILITY", Phase::Capability).await?;
         if !is_word(&answer, "OK") {
             return Err(self.not_imap(&answer));
@@ -69,11 +67,12 @@ impl Dialogue<'_> {
     async fn ask(&mut self, command: &str, phase: Phase) -> Result<(String, Vec<String>), Error> {
         self.nothing_unasked()?;
         // Each command has another tag: the answer to one cannot be sent before the other is asked.
-        let tag = match phase {
-            Phase::Capability => "c1 ",
-            _ => "s1 ",
+        let (tag, site) = match phase {
+            Phase::Capability => ("c1 ", "remote.capability"),
+            _ => ("s1 ", "remote.starttls"),
         };
         let line = format!("{tag}{command}\r\n");
+        crate::step::reach(site);
         let written = timeout(self.limit, self.socket.write_all(line.as_bytes())).await;
         written.map_err(|_| self.silent(phase))?.map_err(|error| self.broken(phase, error))?;
         let mut untagged = Vec::new();

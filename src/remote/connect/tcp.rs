@@ -59,6 +59,13 @@ async fn first_of(host: &str, port: u16, loopback_only: bool) -> Result<(TcpStre
             return Err(Policy::Plaintext { host: shown() }.into());
         }
     }
+    race(waiting).await.map_err(|tried| Unavailable::Unreachable { host: shown(), port, tried }.into())
+}
+
+/// The first connection that comes about, or why each failed.
+pub(super) async fn race(
+    mut waiting: VecDeque<SocketAddr>,
+) -> Result<(TcpStream, SocketAddr), Vec<(SocketAddr, std::io::Error)>> {
     let mut attempts = JoinSet::new();
     let mut tried = Vec::new();
     loop {
@@ -71,7 +78,7 @@ async fn first_of(host: &str, port: u16, loopback_only: bool) -> Result<(TcpStre
                 Some(Ok((address, Err(error)))) => tried.push((address, error)),
                 // An attempt cannot panic, and only this function's end aborts it.
                 Some(Err(_)) => {}
-                None => return Err(Unavailable::Unreachable { host: shown(), port, tried }.into()),
+                None => return Err(tried),
             },
             () = sleep(HEAD_START), if !waiting.is_empty() => {}
         }

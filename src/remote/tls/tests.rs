@@ -266,6 +266,13 @@ async fn what_is_not_tls_is_said_so() {
     assert!(matches!(tls.connect("not a name", near).await, Err(HandshakeError::Name { .. })));
 }
 
+#[tokio::test]
+async fn without_authorities_nobody_is_trusted_and_the_remedy_is_named() {
+    let tls = Tls { connector: None, min_version: TlsVersion::Tls12 };
+    let error = tls.connect("localhost", tokio::io::duplex(64).0).await.expect_err("nothing to trust");
+    assert!(error.to_string().contains("install the package ca-certificates"), "{error}");
+}
+
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let authority = Authority::new();
