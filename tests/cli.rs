@@ -178,7 +178,8 @@ fn a_report_that_cannot_be_written_is_a_failure() {
     assert!(err(&output).contains("the report could not be written: No space left"), "{}", err(&output));
 }
 
-/// Gives a text to a program that reads it from standard input; `None` if this machine does not have the program.
+/// Gives a text to a program that reads it from standard input; `None` if this machine does not have the program,
+/// which in CI is a failure.
 fn give(program: &str, arguments: &[&str], text: &[u8]) -> Option<Output> {
     let started = Command::new(program)
         .args(arguments)
@@ -189,7 +190,10 @@ fn give(program: &str, arguments: &[&str], text: &[u8]) -> Option<Output> {
         .env("MANWIDTH", "200")
         .spawn();
     let mut child = match started {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            assert!(std::env::var_os("CI").is_none(), "{program} is missing");
+            return None;
+        }
         started => started.expect("the program starts"),
     };
     let mut input = child.stdin.take().expect("its input");
