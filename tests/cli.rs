@@ -1,6 +1,7 @@
 //! The program as its users meet it: help, exit codes, error messages, completions, the manual, a closed pipe.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -131,6 +132,18 @@ fn a_named_configuration_that_cannot_be_read_is_exit_78() {
     let output = run(home.path(), &["status", "-c", "/nowhere/daemon.toml"]);
     assert_eq!(output.status.code(), Some(78));
     assert!(err(&output).starts_with("error: the configuration /nowhere/daemon.toml cannot be read: No such file"));
+}
+
+#[test]
+fn a_password_in_a_file_that_everybody_reads_is_exit_78() {
+    let home = home(&LEAST.replace(".command = [\"true\"]", " = \"hunter2\""));
+    let path = home.path().join(".config/mailtwin/daemon.toml");
+    for (mode, code) in [(0o644, 78), (0o600, 0), (0o640, 0)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        let output = run(home.path(), &["status"]);
+        assert_eq!(output.status.code(), Some(code), "{mode:o}: {}", err(&output));
+        assert!(!err(&output).contains("hunter2"));
+    }
 }
 
 #[test]
