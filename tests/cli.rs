@@ -1,6 +1,7 @@
 //! The program as its users meet it: help, exit codes, error messages, completions, the manual, a closed pipe.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -134,6 +135,18 @@ fn a_named_configuration_that_cannot_be_read_is_exit_78() {
 }
 
 #[test]
+fn a_password_in_a_file_that_everybody_reads_is_exit_78() {
+    let home = home(&LEAST.replace(".command = [\"true\"]", " = \"hunter2\""));
+    let path = home.path().join(".config/mailtwin/daemon.toml");
+    for (mode, code) in [(0o644, 78), (0o600, 0), (0o640, 0)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        let output = run(home.path(), &["status"]);
+        assert_eq!(output.status.code(), Some(code), "{mode:o}: {}", err(&output));
+        assert!(!err(&output).contains("hunter2"));
+    }
+}
+
+#[test]
 fn the_status_is_told_to_people_and_to_programs() {
     let home = home(LEAST);
     assert_eq!(out(&run(home.path(), &["status"])), "work: never synchronised\n");
@@ -178,7 +191,8 @@ fn a_report_that_cannot_be_written_is_a_failure() {
     assert!(err(&output).contains("the report could not be written: No space left"), "{}", err(&output));
 }
 
-/// Gives a text to a program that reads it from standard input; `None` if this machine does not have the program.
+/// Gives a text to a program that reads it from standard input; `None` if this machine does not have the program,
+/// which in CI is a failure.
 fn give(program: &str, arguments: &[&str], text: &[u8]) -> Option<Output> {
     let started = Command::new(program)
         .args(arguments)
@@ -189,7 +203,10 @@ fn give(program: &str, arguments: &[&str], text: &[u8]) -> Option<Output> {
         .env("MANWIDTH", "200")
         .spawn();
     let mut child = match started {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            assert!(std::env::var_os("CI").is_none(), "{program} is missing");
+            return None;
+        }
         started => started.expect("the program starts"),
     };
     let mut input = child.stdin.take().expect("its input");

@@ -2,6 +2,7 @@
 
 use mailtwin::config::{Account, Config, ConfigError, Deletion, Environment, Guard, Source};
 use mailtwin::remote::{Mechanism, Secret, Security, Target, TlsVersion};
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -418,5 +419,77 @@ fn the_state_is_kept_at_the_usual_place() {
         (vec![], None),
     ] {
         assert_eq!(Environment::of(variables.clone()).state_dir().as_deref(), expected.map(Path::new), "{variables:?}");
+    }
+}
+
+/// Pieces of configurations, right and wrong, that a text is made of.
+const PIECES: &[&str] = &[
+    "[account.work]\n",
+    "[account.é]\n",
+    "[defaults]\n",
+    "[[account]]\n",
+    "account.x.",
+    "host",
+    "port",
+    "password",
+    "guard",
+    "mailboxes",
+    "maildir",
+    "oauth2",
+    "tunnel",
+    "type",
+    "tls-fingerprint",
+    "keep-deleted",
+    ".command",
+    ".token-command",
+    ".percent",
+    " = ",
+    "\"",
+    "'",
+    "\"x\"",
+    "\"~/é\"",
+    "\"$\"",
+    "\"${\"",
+    "\"sha256:ä\"",
+    "\"pop3\"",
+    "\"99999999999999d\"",
+    "[",
+    "]",
+    "[\"!\", \"*\"]",
+    "{",
+    "}",
+    ",",
+    "{ deletions = -1 }",
+    "0x10",
+    "1e400",
+    "true",
+    "1979-05-27",
+    "#",
+    "\n",
+    "\r\n",
+    "\\u0000",
+    "ü",
+    "\u{0}",
+    "\u{202e}",
+];
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..40)) {
+        let text: String = pieces.concat();
+        if let Err(ConfigError::Faulty { problems, .. }) = parse(&text) {
+            prop_assert!(!problems.is_empty(), "an error without a reason");
+            for problem in problems {
+                let line = text.split('\n').nth(problem.line - 1);
+                prop_assert!(line.is_some_and(|line| problem.column <= line.chars().count() + 1), "{problem} is outside");
+                prop_assert!(!problem.to_string().chars().any(char::is_control), "{problem:?} is not escaped");
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_at_all_is_read_without_a_panic(text in ".*") {
+        let _ = parse(&text);
+        let _ = parse(&with(&format!("host = {text}")));
     }
 }

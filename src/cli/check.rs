@@ -8,7 +8,7 @@ Examples:
   mailtwin check          every account
   mailtwin check work     one account
 
-For each account: that its password can be had, the server reached, its certificate trusted, the login accepted; what
+For each account: that its password can be had, the server reached, its certificate trusted, the login accepted; what \
 the server can do; that the Maildir can be written. Each failure comes with its remedy. No mail is touched.";
 
 /// Prove that the configuration will work.

@@ -8,7 +8,7 @@ Examples:
   mailtwin folders work           the map of one account
   mailtwin folders work --json    the same for a program
 
-Shows each mailbox of the server, its role, how much is in it, its directory, and whether `mailboxes` in the
+Shows each mailbox of the server, its role, how much is in it, its directory, and whether `mailboxes` in the \
 configuration includes it.";
 
 /// Show the mailboxes of an account and their directories.

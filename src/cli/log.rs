@@ -46,8 +46,7 @@ pub fn install(choice: LogChoice, level: LevelFilter, output: &Output) -> Result
         LogChoice::Auto if !stderr_is_the_journal() => None,
         LogChoice::Auto => tracing_journald::layer().ok(),
         LogChoice::Journald => Some(tracing_journald::layer().map_err(|error| {
-            Failure::of(Exit::Failed, &error)
-                .meaning("The log was to go to the journal, and there is none on this machine.")
+            Failure::new(Exit::Failed, format!("the log was to go to the journal, which cannot be reached: {error}"))
                 .remedy("Leave --log out, or write --log stderr.")
         })?),
     };

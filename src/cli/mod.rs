@@ -52,7 +52,7 @@ Exit codes:
 
 /// Keeps a local Maildir the twin of a remote mailbox.
 #[derive(Debug, Parser)]
-#[command(name = "mailtwin", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "mailtwin", version, after_help = AFTER_HELP, disable_help_subcommand = true, disable_help_flag = true)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 pub struct Arguments {
     #[command(flatten)]
@@ -83,6 +83,9 @@ struct Global {
     /// Where the log goes.
     #[arg(long, global = true, value_name = "WHERE", default_value = "auto")]
     log: log::LogChoice,
+    /// Print help.
+    #[arg(short, long, global = true, action = ArgAction::HelpShort)]
+    help: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]

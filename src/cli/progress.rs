@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// How far apart plain lines are, at least.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
+/// How a bar looks. A test knows that it is right; if it were not, the default bar would do.
+const TEMPLATE: &str = "{prefix:.bold} [{bar:30}] {pos}/{len} messages, {msg}, {eta} left";
+
 /// Shows how far a piece of work is. Dropping it takes a bar away.
 pub struct Progress(Form);
 
@@ -30,9 +33,7 @@ impl Progress {
     }
 
     pub(super) fn bar(bars: &MultiProgress, label: &str) -> Self {
-        let template = "{prefix:.bold} [{bar:30}] {pos}/{len} messages, {msg}, {eta} left";
-        // The template is ours: if it were wrong, the default bar would do.
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = bars.add(ProgressBar::new(0).with_style(style.progress_chars("=> ")));
         bar.set_prefix(label.to_owned());
         Self(Form::Bar(bar))
@@ -79,5 +80,15 @@ impl Drop for Progress {
         if let Form::Bar(bar) = &self.0 {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_of_the_bar_is_right() {
+        ProgressStyle::with_template(TEMPLATE).expect("a template");
     }
 }

@@ -11,8 +11,8 @@ Examples:
   mailtwin sync --dry-run          show what would be done, change nothing
   mailtwin sync --dry-run --json   the same for a program
 
-Nothing is deleted without a guard: where much would be deleted at once, the deletions are held, the rest goes on, and
-the exit code is 3. `mailtwin status` shows them, `mailtwin approve` and `mailtwin reject` decide.";
+Where much would be deleted at once, the deletions are held, the rest goes on, and the exit code is 3: \
+`mailtwin status` shows them, `mailtwin approve` and `mailtwin reject` decide.";
 
 /// Synchronise, once.
 #[derive(Debug, clap::Args)]
