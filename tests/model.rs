@@ -278,7 +278,7 @@ impl World {
         let asked = questions(&self.batches);
         let traces: BTreeMap<MailboxId, BTreeMap<Uid, Trace>> = asked
             .into_iter()
-            .map(|(id, from)| {
+            .map(|(id, (_, from))| {
                 let there = self.boxes[id.0 as usize].remote.range(from..);
                 (id, there.map(|(uid, (body, ..))| (*uid, Trace { header: [*body; 16], size: 1 })).collect())
             })

@@ -5,7 +5,7 @@
 //! (its name was planned), an uploaded message (found by its looks among the UIDs from the recorded UIDNEXT), and a copy
 //! in the Trash. All open batches of a mailbox are looked at together, else one could claim another's upload.
 
-use crate::mail::{BaseName, Fingerprint, Uid};
+use crate::mail::{BaseName, Fingerprint, Uid, UidValidity};
 use crate::sync::picture::{Change, Known, MailboxId, Pair, Picture, Removing};
 use crate::sync::plan::{Action, Batch, Route, Work};
 use crate::sync::view::{LocalView, RemoteView};
@@ -27,18 +27,19 @@ impl Trace {
     }
 }
 
-/// What has to be asked of the server before [`recover`] can judge: for each mailbox, the first UID from which on the
-/// traces are needed.
-pub fn questions(batches: &[Batch]) -> BTreeMap<MailboxId, Uid> {
-    let mut from: BTreeMap<MailboxId, Uid> = BTreeMap::new();
+/// What has to be asked of the server before [`recover`] can judge: for each mailbox, its epoch then and the first UID
+/// from which on the traces are needed. A mailbox with another epoch by now has no traces.
+pub fn questions(batches: &[Batch]) -> BTreeMap<MailboxId, (UidValidity, Uid)> {
+    let mut asked: BTreeMap<MailboxId, (UidValidity, Uid)> = BTreeMap::new();
     for batch in batches {
-        if let Work::Messages { from: recorded, .. } = &batch.work {
-            for (mailbox, (_, uid)) in recorded {
-                from.entry(*mailbox).and_modify(|u| *u = (*u).min(*uid)).or_insert(*uid);
+        if let Work::Messages { from, .. } = &batch.work {
+            for (mailbox, (epoch, uid)) in from {
+                let first = asked.entry(*mailbox).or_insert((*epoch, *uid));
+                first.1 = first.1.min(*uid);
             }
         }
     }
-    from
+    asked
 }
 
 /// Works out what the open batches of one mailbox did.

@@ -1,5 +1,26 @@
-//! One account, from start to end.
+//! One account, from start to end: recover, observe, reconcile, execute, settle.
+//!
+//! The judgement is in `sync`, the hands are here. A pass goes in rounds: what was done is looked at again, and a
+//! checkpoint is taken only from a look after which nothing was left to do.
 
+mod append;
+mod decide;
+mod error;
+mod execute;
+mod fetch;
+mod flags;
+mod ground;
+mod job;
+mod mailboxes;
+mod observe;
+mod pass;
+mod recovery;
+mod remove;
 pub mod status;
 
+pub use decide::{Decision, decide};
+pub use error::Error;
+pub use ground::{Ground, prepare};
+pub use job::{AccountPlan, Event, HeldBack, Job, LeftOut, Planned, Report, Wanted};
+pub use pass::{Mode, run};
 pub use status::{AccountStatus, State};

@@ -1,0 +1,158 @@
+//! Files become messages of the server, many in one command where it takes that.
+
+use crate::mail::{Fingerprint, Uid, UidValidity};
+use crate::maildir::{Outgoing, Upload as Opened, open_for_upload};
+use crate::remote::imap::{Appended, Upload};
+use crate::sync::{Action, MailboxId, Outcome};
+use crate::worker::Error;
+use crate::worker::execute::Numbered;
+use crate::worker::observe::Observed;
+use crate::worker::pass::{Pass, blocking};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io::Read as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// Messages in one command.
+const MAX_MESSAGES: usize = 64;
+/// Octets in one command, if it has more than one message.
+const MAX_OCTETS: u64 = 8 << 20;
+/// Octets that are read from a file at once.
+const PIECE: usize = 32 << 10;
+
+/// A message on its way.
+struct Ready {
+    number: usize,
+    outgoing: Outgoing,
+    flags: crate::mail::Flags,
+    print: Fingerprint,
+}
+
+impl Pass<'_> {
+    pub(super) async fn append(
+        &mut self,
+        mailbox: MailboxId,
+        actions: &[Numbered<'_>],
+        from: Option<(UidValidity, Uid)>,
+        seen: &Observed,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Error> {
+        let mut queue: VecDeque<Vec<Numbered<'_>>> = actions.chunks(MAX_MESSAGES).map(<[_]>::to_vec).collect();
+        while let Some(group) = queue.pop_front() {
+            if self.quota_full {
+                break;
+            }
+            let (ready, rest) = self.open_group(&group, seen).await?;
+            if !rest.is_empty() {
+                queue.push_front(rest);
+            }
+            if ready.is_empty() {
+                continue;
+            }
+            let sent: Vec<(usize, Fingerprint)> = ready.iter().map(|r| (r.number, r.print)).collect();
+            let results = self.send(mailbox, ready).await?;
+            let refused_together = sent.len() > 1 && results.iter().all(|r| matches!(r, Appended::Refused(_)));
+            if refused_together && !over_quota(&results) {
+                // All or nothing: one of them is the bad one, and is soon alone.
+                let numbers: Vec<usize> = sent.iter().map(|(number, _)| *number).collect();
+                let again: Vec<Numbered<'_>> = group.iter().filter(|(n, _)| numbers.contains(n)).copied().collect();
+                let (first, second) = again.split_at(again.len() / 2);
+                queue.push_front(second.to_vec());
+                queue.push_front(first.to_vec());
+                continue;
+            }
+            for ((number, print), result) in sent.into_iter().zip(results) {
+                outcomes[number] = match result {
+                    Appended::Uid(epoch, uid) if self.is_plausible(mailbox, from, epoch, uid) => {
+                        Outcome::Appended(uid, Some(print))
+                    }
+                    Appended::Uid(..) | Appended::Unknown => Outcome::Unknown,
+                    Appended::Refused(refusal) if refusal.has_code("OVERQUOTA") => {
+                        self.quota_full = true;
+                        let name = self.records.get(&mailbox).map(|r| r.name.to_string()).unwrap_or_default();
+                        self.leave_out(name, format!("uploads wait, for the server says that it is full: {refusal}"), true);
+                        Outcome::Moot
+                    }
+                    // The mailbox is gone; the next LIST tells.
+                    Appended::Refused(refusal) if refusal.has_code("TRYCREATE") => Outcome::Moot,
+                    Appended::Refused(refusal) => Outcome::Failed(format!("the server refuses it: {refusal}")),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens messages until a command is full; returns what is left for the next.
+    async fn open_group<'a>(
+        &self,
+        group: &[Numbered<'a>],
+        seen: &Observed,
+    ) -> Result<(Vec<Ready>, Vec<Numbered<'a>>), Error> {
+        let (Some(folder), Some(scan)) = (&seen.folder, &seen.scan) else { return Ok((vec![], vec![])) };
+        let mut ready: Vec<Ready> = Vec::new();
+        let mut octets = 0;
+        for (i, (number, action)) in group.iter().enumerate() {
+            let Action::Append { name, flags, print: Some(print) } = action else { continue };
+            let Some(known) = scan.files.get(name).cloned() else { continue };
+            let (folder, name) = (folder.clone(), name.clone());
+            let opened = blocking(move || Ok(open_for_upload(&folder, &name, &known, SystemTime::now())?)).await?;
+            let Opened::Ready(outgoing) = opened else { continue };
+            if outgoing.fingerprint != *print {
+                // It is not what the journal says any more; the next plan measures it anew.
+                continue;
+            }
+            octets += outgoing.size;
+            if octets > MAX_OCTETS && !ready.is_empty() {
+                return Ok((ready, group[i..].to_vec()));
+            }
+            let flags = seen.remote_flags.part_of(flags);
+            ready.push(Ready { number: *number, outgoing, flags, print: *print });
+        }
+        Ok((ready, vec![]))
+    }
+
+    async fn send(&mut self, mailbox: MailboxId, ready: Vec<Ready>) -> Result<Vec<Appended>, Error> {
+        let Some(name) = self.records.get(&mailbox).map(|record| record.name.clone()) else { return Ok(vec![]) };
+        let mut uploads = Vec::new();
+        let mut bodies = Vec::new();
+        for Ready { outgoing, flags, .. } in ready {
+            let (sender, body) = mpsc::channel(4);
+            let date = outgoing.internal_date.duration_since(UNIX_EPOCH).ok();
+            let internal_date = date.and_then(|d| i64::try_from(d.as_secs()).ok());
+            uploads.push(Upload { flags, internal_date, size: outgoing.size, body });
+            bodies.push((outgoing, sender));
+        }
+        // One after the other, as the command takes them.
+        let reader = tokio::task::spawn_blocking(move || bodies.into_iter().for_each(|(body, sink)| read_body(body, &sink)));
+        let results = self.imap.append(&name, uploads).await;
+        reader.await?;
+        Ok(results?)
+    }
+
+    /// A UID that the server claims to have given: of this epoch, new, and not below what the next one was to be.
+    fn is_plausible(&self, mailbox: MailboxId, from: Option<(UidValidity, Uid)>, epoch: UidValidity, uid: Uid) -> bool {
+        let fits = from.is_some_and(|(of, first)| of == epoch && uid >= first);
+        fits && self.pictures.get(&mailbox).is_none_or(|picture| picture.uid(uid).is_none())
+    }
+}
+
+/// Sends a message on; a failure ends it short, which the command notices.
+fn read_body(mut body: Outgoing, sink: &mpsc::Sender<Bytes>) {
+    loop {
+        let mut piece = vec![0; PIECE];
+        match body.read(&mut piece) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => {
+                piece.truncate(count);
+                if sink.blocking_send(Bytes::from(piece)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn over_quota(results: &[Appended]) -> bool {
+    results.iter().any(|r| matches!(r, Appended::Refused(refusal) if refusal.has_code("OVERQUOTA")))
+}

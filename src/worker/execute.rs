@@ -1,0 +1,148 @@
+//! The hands: a batch is begun, carried out, and settled with what was seen of it.
+//!
+//! No opinions here: what an action means is decided in `sync`, and every outcome is what was seen, not what was said.
+
+use crate::mail::Fingerprint;
+use crate::maildir::{Upload as Opened, open_for_upload};
+use crate::store::Settlement;
+use crate::sync::{Action, Batch, Change, MailboxId, Outcome, Work, settle};
+use crate::worker::observe::Observed;
+use crate::worker::pass::{Pass, blocking, now};
+use crate::worker::{Error, Event};
+use std::time::SystemTime;
+
+/// An action of a batch, with its place there.
+pub(super) type Numbered<'a> = (usize, &'a Action);
+
+impl Pass<'_> {
+    /// Begins, executes and settles a batch; returns the looks of what should have been uploaded and was not.
+    pub(super) async fn batch(&mut self, work: Work, seen: &Observed) -> Result<Vec<Fingerprint>, Error> {
+        let begun = self.begin(vec![work]).await?;
+        let mut failed = Vec::new();
+        for batch in begun {
+            let Work::Messages { mailbox, actions, .. } = &batch.work else { continue };
+            let outcomes = self.carry(&batch, seen).await?;
+            for (action, outcome) in actions.iter().zip(&outcomes) {
+                if let (Action::Append { print: Some(print), .. }, false) =
+                    (action, matches!(outcome, Outcome::Appended(..)))
+                {
+                    failed.push(*print);
+                }
+            }
+            self.settle_batch(&batch, *mailbox, actions, &outcomes).await?;
+        }
+        Ok(failed)
+    }
+
+    async fn carry(&mut self, batch: &Batch, seen: &Observed) -> Result<Vec<Outcome>, Error> {
+        let Work::Messages { mailbox, uid_validity, actions, from } = &batch.work else { return Ok(vec![]) };
+        let mut outcomes = vec![Outcome::Moot; actions.len()];
+        let touches_server = actions.iter().any(|a| matches!(a, Action::Fetch { .. }) || a.touches_remote());
+        if touches_server && !self.open(*mailbox, *uid_validity).await? {
+            // Another mailbox lies under that name now: none of this may be done to it.
+            return Ok(outcomes);
+        }
+        let select = |wanted: fn(&Action) -> bool| -> Vec<Numbered<'_>> {
+            actions.iter().enumerate().filter(|(_, action)| wanted(action)).collect()
+        };
+        let fetches = select(|a| matches!(a, Action::Fetch { .. }));
+        let appends = select(|a| matches!(a, Action::Append { .. }));
+        let flags = select(|a| matches!(a, Action::SetFlags { .. }));
+        let there = select(|a| matches!(a, Action::DeleteRemote { .. }));
+        let here = select(|a| matches!(a, Action::DeleteLocal { .. }));
+        self.fetch(*mailbox, &fetches, seen, &mut outcomes).await?;
+        let from = from.get(mailbox).copied();
+        self.append(*mailbox, &appends, from, seen, &mut outcomes).await?;
+        self.set_flags(&flags, seen, &mut outcomes).await?;
+        self.remove_there(*mailbox, &there, seen, &mut outcomes).await?;
+        self.remove_here(*mailbox, &here, seen, &mut outcomes).await?;
+        Ok(outcomes)
+    }
+
+    async fn settle_batch(
+        &mut self,
+        batch: &Batch,
+        mailbox: MailboxId,
+        actions: &[Action],
+        outcomes: &[Outcome],
+    ) -> Result<(), Error> {
+        let picture = self.pictures.entry(mailbox).or_default();
+        let mut changes: Vec<Change> = Vec::new();
+        let (mut fetched, mut appended, mut other) = (0, 0, 0);
+        for (action, outcome) in actions.iter().zip(outcomes) {
+            let settled = settle(picture, action, outcome, now());
+            settled.iter().for_each(|change| picture.apply(change.clone()));
+            changes.extend(settled);
+            let report = &mut self.report;
+            match (action, outcome) {
+                (_, Outcome::Failed(_)) => report.quarantined += 1,
+                (Action::Fetch { .. }, Outcome::Fetched(_)) => (report.fetched, fetched) = (report.fetched + 1, fetched + 1),
+                (Action::Append { .. }, Outcome::Appended(..)) => {
+                    (report.appended, appended) = (report.appended + 1, appended + 1);
+                }
+                (Action::SetFlags { .. }, Outcome::FlagsSet { .. }) => (report.flagged, other) = (report.flagged + 1, other + 1),
+                (Action::DeleteRemote { .. }, Outcome::Removed) => {
+                    (report.removed_there, other) = (report.removed_there + 1, other + 1);
+                }
+                (Action::DeleteLocal { .. }, Outcome::Removed) => {
+                    (report.removed_here, other) = (report.removed_here + 1, other + 1);
+                }
+                _ => {}
+            }
+        }
+        let _ = self.events.send(Event::Done { fetched, appended, other, octets: 0 });
+        // What nobody knows stays in the journal, and the next look finds it out.
+        let unknown = outcomes.contains(&Outcome::Unknown);
+        let closed = if unknown { vec![] } else { vec![batch.id] };
+        if !unknown {
+            self.batches.retain(|open| open.id != batch.id);
+        }
+        self.settle(Settlement { closed, changes: vec![(mailbox, changes)], ..Settlement::default() }).await
+    }
+
+    /// Fills in what the messages look like that are to be uploaded; what cannot be sent at all is remembered as failed
+    /// and left out.
+    pub(super) async fn measure(
+        &mut self,
+        mailbox: MailboxId,
+        actions: &mut Vec<Action>,
+        seen: &Observed,
+    ) -> Result<(), Error> {
+        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(()) };
+        let limit = self.imap.capabilities().append_limit();
+        let mut kept = Vec::new();
+        let mut refused: Vec<Change> = Vec::new();
+        for action in actions.drain(..) {
+            let Action::Append { name, flags, .. } = action else {
+                kept.push(action);
+                continue;
+            };
+            let Some(known) = scan.files.get(&name).cloned() else { continue };
+            let (folder, base) = (folder.clone(), name.clone());
+            let opened = blocking(move || Ok(open_for_upload(&folder, &base, &known, SystemTime::now())?)).await?;
+            let reason = match opened {
+                Opened::Ready(ready) if limit.is_some_and(|limit| ready.size > limit) => {
+                    format!("it has {} octets, more than the server takes", ready.size)
+                }
+                Opened::Ready(ready) => {
+                    kept.push(Action::Append { name, flags, print: Some(ready.fingerprint) });
+                    continue;
+                }
+                Opened::Refused(reason) => reason.to_string(),
+                // The next look decides.
+                Opened::Gone => continue,
+            };
+            let picture = self.pictures.entry(mailbox).or_default();
+            let failed = Action::Append { name, flags, print: None };
+            let changes = settle(picture, &failed, &Outcome::Failed(reason), now());
+            changes.iter().for_each(|change| picture.apply(change.clone()));
+            refused.extend(changes);
+            self.report.quarantined += 1;
+        }
+        *actions = kept;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        self.settle(Settlement { changes: vec![(mailbox, refused)], ..Settlement::default() }).await
+    }
+}

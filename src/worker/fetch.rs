@@ -1,0 +1,152 @@
+//! Messages of the server become files: streamed into `tmp`, made durable together, then shown.
+
+use crate::mail::{BaseName, SpecialUse, Uid, UidSet};
+use crate::maildir::{Arrival, Delivery, Error as MaildirError, Folder, NameGenerator, Staged, place, publish};
+use crate::remote::error::Error as ImapError;
+use crate::remote::imap::{BodyChunk, FetchedBody};
+use crate::sync::{Action, MailboxId, Outcome};
+use crate::worker::Error;
+use crate::worker::execute::Numbered;
+use crate::worker::observe::Observed;
+use crate::worker::pass::{Pass, blocking};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// Messages that are asked for at once; each holds an open file until it is published.
+const WINDOW: usize = 128;
+/// Pieces of bodies that wait for the disk.
+const IN_FLIGHT: usize = 32;
+
+impl Pass<'_> {
+    pub(super) async fn fetch(
+        &mut self,
+        mailbox: MailboxId,
+        actions: &[Numbered<'_>],
+        seen: &Observed,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Error> {
+        let Some(folder) = &seen.folder else { return Ok(()) };
+        let role = self.records.get(&mailbox).and_then(|record| record.role);
+        for window in actions.chunks(WINDOW) {
+            let uids: Vec<Uid> = window.iter().filter_map(|(_, action)| uid_of(action)).collect();
+            match self.fetch_window(folder, role, window, &uids, outcomes).await {
+                Err(Error::Imap(ImapError::Refused { .. })) => {
+                    // One message that the server cannot give must not stop the others.
+                    for one in window {
+                        let uid: Vec<Uid> = uid_of(one.1).into_iter().collect();
+                        match self.fetch_window(folder, role, std::slice::from_ref(one), &uid, outcomes).await {
+                            Err(Error::Imap(error @ ImapError::Refused { .. })) => {
+                                outcomes[one.0] = Outcome::Failed(error.to_string());
+                            }
+                            done => done?,
+                        }
+                    }
+                }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch_window(
+        &mut self,
+        folder: &Folder,
+        role: Option<SpecialUse>,
+        window: &[Numbered<'_>],
+        uids: &[Uid],
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Error> {
+        let (sink, pieces) = mpsc::channel(IN_FLIGHT);
+        // The drafts get names of their own: which message a body is, is known only when its response ends.
+        let names = NameGenerator::new(super::pass::now(), 0, std::process::id(), "draft", fastrand::u64(..));
+        let drafts_in = folder.clone();
+        let writer = tokio::task::spawn_blocking(move || write_bodies(&drafts_in, names, pieces));
+        let fetched = self.imap.fetch_bodies(&uids.iter().copied().collect(), sink).await;
+        // A full disk is the reason, a closed sink only what follows from it.
+        let mut drafts = writer.await??;
+        let mut bodies: BTreeMap<Uid, FetchedBody> = fetched?.into_iter().map(|body| (body.uid, body)).collect();
+        let mut arrivals = Vec::new();
+        let mut numbers = Vec::new();
+        let mut absent = Vec::new();
+        for (number, action) in window {
+            let Action::Fetch { uid, name, flags } = action else { continue };
+            let Some((body, draft)) = bodies.remove(uid).and_then(|b| drafts.remove(&b.literal).map(|d| (b, d))) else {
+                absent.push((*number, *uid));
+                continue;
+            };
+            let staged = finish(draft, body.internal_date).await?;
+            if staged.size == 0 && body.size.is_some_and(|size| size > 0) {
+                outcomes[*number] = Outcome::Failed("the server sends it without its body".into());
+                continue;
+            }
+            numbers.push(*number);
+            arrivals.push(arrival(staged, name, flags, role));
+        }
+        drop(drafts);
+        let prints: Vec<_> = arrivals.iter().map(|arrival: &Arrival| arrival.staged.fingerprint).collect();
+        let target = folder.clone();
+        let published = blocking(move || Ok(publish(&target, arrivals))).await?;
+        for ((number, print), published) in numbers.into_iter().zip(prints).zip(published) {
+            outcomes[number] = match published {
+                Ok(_) => Outcome::Fetched(print),
+                // Somebody took the name; nothing was overwritten, and the next plan has another.
+                Err(MaildirError::Exists { .. }) => Outcome::Moot,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        if !absent.is_empty() {
+            let asked: UidSet = absent.iter().map(|(_, uid)| *uid).collect();
+            let there = self.imap.search(&asked).await?;
+            for (number, uid) in absent {
+                outcomes[number] = if there.contains(uid) {
+                    Outcome::Failed("the server does not send it".into())
+                } else {
+                    Outcome::Removed
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+fn uid_of(action: &Action) -> Option<Uid> {
+    match action {
+        Action::Fetch { uid, .. } => Some(*uid),
+        _ => None,
+    }
+}
+
+fn arrival(
+    staged: Staged,
+    name: &BaseName,
+    flags: &crate::mail::Flags,
+    role: Option<SpecialUse>,
+) -> Arrival {
+    Arrival { staged, base: name.clone(), subdir: place(flags, role), flags: flags.clone() }
+}
+
+async fn finish(draft: Delivery, internal_date: Option<i64>) -> Result<Staged, Error> {
+    let date = internal_date.map_or_else(SystemTime::now, |secs| {
+        let span = Duration::from_secs(secs.unsigned_abs());
+        if secs < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span }
+    });
+    blocking(move || Ok(draft.finish(date)?)).await
+}
+
+/// Writes bodies to drafts while they come, until the sender is dropped.
+fn write_bodies(
+    folder: &Folder,
+    mut names: NameGenerator,
+    mut pieces: mpsc::Receiver<BodyChunk>,
+) -> Result<BTreeMap<u64, Delivery>, Error> {
+    let mut drafts: BTreeMap<u64, Delivery> = BTreeMap::new();
+    while let Some(piece) = pieces.blocking_recv() {
+        let draft = match drafts.entry(piece.literal) {
+            std::collections::btree_map::Entry::Occupied(draft) => draft.into_mut(),
+            std::collections::btree_map::Entry::Vacant(vacant) => vacant.insert(Delivery::begin(folder, &names.next())?),
+        };
+        draft.write(&piece.bytes)?;
+    }
+    Ok(drafts)
+}

@@ -1,0 +1,325 @@
+//! Which mailboxes there are on both sides, and making those that one side lacks.
+
+use crate::mail::{MailboxName, SpecialUse};
+use crate::maildir::{Folder, FolderMarker, Layout, LocalPath, discover, to_local, to_remote};
+use crate::remote::error::Error as ImapError;
+use crate::remote::imap::{Listed as Seen, Listing};
+use crate::store::Settlement;
+use crate::sync::{Directory, Listed, MailboxAction, MailboxId, MailboxRecord, MailboxVerdict, Parked, Work, judge};
+use crate::worker::Error;
+use crate::worker::pass::{Mode, Pass, blocking};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The roles in the order in which they count where a mailbox has several.
+const ROLES: [SpecialUse; 8] = [
+    SpecialUse::Trash,
+    SpecialUse::Junk,
+    SpecialUse::Drafts,
+    SpecialUse::Sent,
+    SpecialUse::Archive,
+    SpecialUse::All,
+    SpecialUse::Flagged,
+    SpecialUse::Important,
+];
+
+impl Pass<'_> {
+    /// Lists both sides, makes what one side lacks, and tells which mailboxes are mirrored in this pass.
+    pub(super) async fn judge_mailboxes(&mut self, only: &[String]) -> Result<BTreeSet<MailboxId>, Error> {
+        let listing = self.imap.list().await?;
+        if !listing.mailboxes.iter().any(|m| m.selectable && m.exists) {
+            return Err(ImapError::later("the server lists no mailbox at all, which is not believed").into());
+        }
+        for (name, reason) in &listing.hostile {
+            self.leave_out(name.clone(), format!("its name cannot be used: {reason}"), true);
+        }
+        let (listed, delimiter) = self.place(&listing);
+        let directories = self.directories(delimiter).await?;
+        let trash = crate::sync::table::find_trash(&listed).map(|t| (t.name.clone(), t.place.clone()));
+        let wanted: Vec<Listed> =
+            listed.iter().filter(|l| self.is_wanted(&l.name, delimiter, only)).cloned().collect();
+        let directories = directories
+            .into_iter()
+            .filter(|(_, d)| d.name.as_ref().map_or(only.is_empty(), |name| self.is_wanted(name, delimiter, only)))
+            .collect();
+        let chosen = |record: &&MailboxRecord| self.is_wanted(&record.name, delimiter, only);
+        let records: Vec<MailboxRecord> = self.records.values().filter(chosen).cloned().collect();
+
+        let mut mirrored = BTreeSet::new();
+        let mut actions = Vec::new();
+        for verdict in judge(&records, &wanted, &directories) {
+            match verdict {
+                MailboxVerdict::Mirror(id) => drop(mirrored.insert(id)),
+                MailboxVerdict::CreateLocal { name, path, .. } => {
+                    actions.push(MailboxAction::CreateLocal { mailbox: self.store.next_mailbox_id(), name, path });
+                }
+                MailboxVerdict::CreateRemote { name, path } => {
+                    let mailbox = self.store.next_mailbox_id();
+                    actions.push(MailboxAction::CreateRemote { mailbox, name, path: Some(path) });
+                }
+                MailboxVerdict::Meet { name, path, .. } => {
+                    if self.one_side_is_empty(&name, &path).await? {
+                        actions.push(MailboxAction::CreateLocal { mailbox: self.store.next_mailbox_id(), name, path });
+                    } else {
+                        let reason = "it has mail on the server and in the Maildir, and nobody knows what belongs \
+                                      together; this version cannot pair it: empty one side, or leave it out";
+                        self.leave_out(name.to_string(), reason, true);
+                    }
+                }
+                MailboxVerdict::GoneFromServer(id) => self.park(id).await?,
+                MailboxVerdict::Parked(id) => {
+                    if let Some(record) = self.records.get(&id) {
+                        let name = record.name.to_string();
+                        self.leave_out(name, "it is gone from the server; its Maildir is kept and not synchronised", false);
+                    }
+                }
+                MailboxVerdict::GoneHere(id) => {
+                    if let Some(record) = self.records.get(&id) {
+                        let (name, path) = (record.name.to_string(), record.path.clone().unwrap_or_default());
+                        let reason = format!(
+                            "its directory {} is missing in the Maildir, or is no Maildir with our marker; nothing is \
+                             deleted on the server; restore the directory",
+                            crate::mail::escape(path)
+                        );
+                        self.leave_out(name, reason, true);
+                    }
+                }
+                MailboxVerdict::LeftOut { what, reason } => self.leave_out(what, reason, true),
+            }
+        }
+        self.learn_roles(&listed);
+        self.report.plan.mailboxes.clone_from(&actions);
+        if self.mode == Mode::DryRun {
+            mirrored.extend(self.pretend(actions));
+        } else {
+            mirrored.extend(self.make_mailboxes(actions).await?);
+        }
+        self.learn_roles(&listed);
+        self.find_trash(trash).await?;
+        Ok(mirrored)
+    }
+
+    /// Gives each listed mailbox its role and its place; tells the delimiter of new names.
+    fn place(&mut self, listing: &Listing) -> (Vec<Listed>, Option<char>) {
+        let selectable: Vec<&Seen> = listing.mailboxes.iter().filter(|m| m.selectable && m.exists).collect();
+        let inbox = selectable.iter().find(|m| m.name.is_inbox());
+        let delimiter = inbox.or(selectable.first()).and_then(|m| m.delimiter);
+        let told: BTreeSet<SpecialUse> = selectable.iter().flat_map(|m| m.roles.iter().copied()).collect();
+        let mut taken = BTreeSet::new();
+        let mut listed = Vec::new();
+        for mailbox in &selectable {
+            if let Some(status) = &mailbox.status {
+                self.statuses.insert(mailbox.name.clone(), status.clone());
+            }
+            let decoded = mailbox.name.decoded().unwrap_or_else(|| mailbox.name.as_wire().to_owned());
+            let last = mailbox.delimiter.and_then(|d| decoded.rsplit(d).next()).unwrap_or(&decoded);
+            let usual = SpecialUse::by_usual_name(last).filter(|role| !told.contains(role) && taken.insert(*role));
+            let role = ROLES.into_iter().find(|role| mailbox.roles.contains(role)).or(usual);
+            let place = to_local(&mailbox.name, mailbox.delimiter, Layout::Nested);
+            let place = place.map(|p| p.as_str().to_owned()).map_err(|reason| reason.to_string());
+            listed.push(Listed { name: mailbox.name.clone(), role, place });
+        }
+        (listed, delimiter)
+    }
+
+    async fn directories(&self, delimiter: Option<char>) -> Result<BTreeMap<String, Directory>, Error> {
+        let Some(root) = self.root.clone() else { return Ok(BTreeMap::new()) };
+        let state = self.owner.state;
+        blocking(move || {
+            let mut found = BTreeMap::new();
+            for path in discover(&root, Layout::Nested)? {
+                // A damaged marker is a directory without one that is ours: it is asked about, not uploaded.
+                let marker = Folder::open(&root, &path).and_then(|folder| folder.marker());
+                let name = to_remote(&path, delimiter, Layout::Nested).map_err(|reason| reason.to_string());
+                let directory = match marker {
+                    Ok(Some(marker)) if marker.state == state => {
+                        Directory { marker: Some(MailboxId(marker.id)), name }
+                    }
+                    Ok(Some(_)) => Directory { marker: None, name: Err("it has the marker of another state".into()) },
+                    Ok(None) => Directory { marker: None, name },
+                    Err(reason) => Directory { marker: None, name: Err(reason.to_string()) },
+                };
+                found.insert(path.as_str().to_owned(), directory);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    fn is_wanted(&self, name: &MailboxName, delimiter: Option<char>, only: &[String]) -> bool {
+        let decoded = name.decoded().unwrap_or_else(|| name.as_wire().to_owned());
+        let slashed = delimiter.map_or_else(|| decoded.clone(), |d| decoded.replace(d, "/"));
+        (self.job.wanted)(&slashed) && (only.is_empty() || only.contains(&slashed))
+    }
+
+    async fn one_side_is_empty(&mut self, name: &MailboxName, path: &str) -> Result<bool, Error> {
+        if self.statuses.get(name).is_some_and(|status| status.messages == Some(0)) {
+            return Ok(true);
+        }
+        let (Some(root), Some(path)) = (self.root.clone(), LocalPath::new(path)) else { return Ok(true) };
+        blocking(move || Ok(Folder::open(&root, &path)?.scan()?.files.is_empty())).await
+    }
+
+    /// Parks a mailbox that a second LIST does not show either, and of which STATUS says NO.
+    async fn park(&mut self, id: MailboxId) -> Result<(), Error> {
+        let Some(record) = self.records.get(&id).cloned() else { return Ok(()) };
+        let again = self.imap.list().await?;
+        let listed = again.mailboxes.iter().any(|m| m.name == record.name && m.selectable);
+        let answered = match self.imap.status(std::slice::from_ref(&record.name)).await {
+            Ok(found) => found.contains_key(&record.name),
+            Err(ImapError::Refused { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if listed || answered || !again.warnings.is_empty() {
+            self.leave_out(record.name.to_string(), "the server does not list it, but knows it; it is looked for again", true);
+            return Ok(());
+        }
+        let reason = "it is gone from the server; its Maildir is kept and not synchronised any more";
+        self.leave_out(record.name.to_string(), reason, false);
+        if self.mode == Mode::DryRun {
+            return Ok(());
+        }
+        let parked = MailboxRecord { parked: Some(Parked::GoneFromServer), ..record };
+        self.records.insert(id, parked.clone());
+        self.settle(Settlement { mailboxes: vec![parked], ..Settlement::default() }).await
+    }
+
+    /// Makes mailboxes as a batch of their own; tells which are there now.
+    pub(super) async fn make_mailboxes(&mut self, actions: Vec<MailboxAction>) -> Result<Vec<MailboxId>, Error> {
+        if actions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let begun = self.begin(vec![Work::Mailboxes(actions.clone())]).await?;
+        let made = self.carry_out(&actions).await?;
+        let ids = made.iter().map(|record| record.id).collect();
+        let closed = begun.iter().map(|batch| batch.id).collect();
+        self.batches.retain(|batch| !begun.contains(batch));
+        self.settle(Settlement { closed, mailboxes: made, ..Settlement::default() }).await?;
+        Ok(ids)
+    }
+
+    /// Carries on with mailboxes that a crash left half made. Each step may be repeated.
+    pub(super) async fn resume_mailboxes(&mut self) -> Result<(), Error> {
+        for batch in self.batches.clone() {
+            let Work::Mailboxes(actions) = &batch.work else { continue };
+            let made = self.carry_out(actions).await?;
+            self.batches.retain(|open| open.id != batch.id);
+            let settled = Settlement { closed: vec![batch.id], mailboxes: made, ..Settlement::default() };
+            self.settle(settled).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, actions: &[MailboxAction]) -> Result<Vec<MailboxRecord>, Error> {
+        let mut made = Vec::new();
+        for action in actions {
+            let (id, name, path) = match action {
+                MailboxAction::CreateLocal { mailbox, name, path } => (*mailbox, name, Some(path.clone())),
+                MailboxAction::CreateRemote { mailbox, name, path } => {
+                    if let Err(reason) = self.create_remote(name).await? {
+                        self.leave_out(name.to_string(), reason, true);
+                        continue;
+                    }
+                    (*mailbox, name, path.clone())
+                }
+            };
+            if let Some(path) = &path
+                && let Err(error) = self.create_local(id, name, path).await
+            {
+                match error {
+                    Error::Maildir(reason @ (crate::maildir::Error::Hostile { .. } | crate::maildir::Error::Exists { .. })) => {
+                        self.leave_out(name.to_string(), reason.to_string(), true);
+                        continue;
+                    }
+                    other => return Err(other),
+                }
+            }
+            let record = new_record(id, name.clone(), path);
+            self.records.insert(id, record.clone());
+            made.push(record);
+        }
+        Ok(made)
+    }
+
+    async fn create_remote(&mut self, name: &MailboxName) -> Result<Result<(), String>, Error> {
+        match self.imap.create(name).await {
+            Ok(()) => {}
+            Err(ImapError::Refused { refusal, .. }) => {
+                // It may be there already: made before a crash, or by another device a moment ago.
+                let there = self.imap.list().await?.mailboxes.iter().any(|m| m.name == *name && m.selectable);
+                if !there {
+                    return Ok(Err(format!("the server refuses to make it: {refusal}")));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // Without a subscription it works just as well.
+        match self.imap.subscribe(name).await {
+            Ok(()) | Err(ImapError::Refused { .. }) => Ok(Ok(())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create_local(&mut self, id: MailboxId, name: &MailboxName, path: &str) -> Result<(), Error> {
+        let Some(root) = self.root.clone() else { return Ok(()) };
+        let Some(path) = LocalPath::new(path) else { return Ok(()) };
+        let marker = FolderMarker { id: id.0, name: name.clone(), state: self.owner.state };
+        blocking(move || Ok(Folder::create(&root, &path, &marker).map(drop)?)).await
+    }
+
+    /// In a dry run: what would be made is taken for made.
+    fn pretend(&mut self, actions: Vec<MailboxAction>) -> Vec<MailboxId> {
+        let records = actions.into_iter().map(|action| match action {
+            MailboxAction::CreateLocal { mailbox, name, path } => new_record(mailbox, name, Some(path)),
+            MailboxAction::CreateRemote { mailbox, name, path } => new_record(mailbox, name, path),
+        });
+        let records: Vec<MailboxRecord> = records.collect();
+        let ids = records.iter().map(|record| record.id).collect();
+        self.records.extend(records.into_iter().map(|record| (record.id, record)));
+        ids
+    }
+
+    fn learn_roles(&mut self, listed: &[Listed]) {
+        for record in self.records.values_mut() {
+            if let Some(seen) = listed.iter().find(|l| l.name == record.name) {
+                record.role = seen.role;
+            }
+        }
+    }
+
+    /// Finds the record of the Trash; one that is not mirrored gets a record without a path.
+    async fn find_trash(&mut self, trash: Option<(MailboxName, Result<String, String>)>) -> Result<(), Error> {
+        let Some((name, _)) = trash else { return Ok(()) };
+        if let Some(record) = self.records.values().find(|record| record.name == name) {
+            self.trash = Some(record.id);
+            return Ok(());
+        }
+        let id = self.store.next_mailbox_id();
+        let record = MailboxRecord { role: Some(SpecialUse::Trash), ..new_record(id, name, None) };
+        self.trash = Some(id);
+        self.records.insert(id, record.clone());
+        if self.mode == Mode::DryRun {
+            return Ok(());
+        }
+        self.settle(Settlement { mailboxes: vec![record], ..Settlement::default() }).await
+    }
+
+    /// The Trash; a server that has none gets one when the first message goes there.
+    pub(super) fn trash_or_reserve(&mut self) -> MailboxId {
+        if let Some(id) = self.trash {
+            return id;
+        }
+        let id = self.store.next_mailbox_id();
+        let inbox_delimiter = None;
+        let name = MailboxName::encode("Trash").unwrap_or_else(MailboxName::inbox);
+        let path = (self.job.wanted)("Trash")
+            .then(|| to_local(&name, inbox_delimiter, Layout::Nested).ok().map(|p| p.as_str().to_owned()))
+            .flatten();
+        self.reserved.push(MailboxAction::CreateRemote { mailbox: id, name, path });
+        self.trash = Some(id);
+        id
+    }
+}
+
+fn new_record(id: MailboxId, name: MailboxName, path: Option<String>) -> MailboxRecord {
+    MailboxRecord { id, name, path, role: None, uid_validity: None, checkpoint: None, parked: None }
+}

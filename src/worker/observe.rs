@@ -1,0 +1,367 @@
+//! Looking at both sides of mailboxes until the pictures are complete.
+//!
+//! The Maildirs are looked at first, all together, since a second look may have to wait; then the server. A mailbox that
+//! cannot be seen whole is left out of this pass with a reason; it never looks empty.
+
+use crate::mail::{Storable, Uid, UidSet, UidValidity};
+use crate::maildir::{Error as MaildirError, Folder, FolderMarker, LocalPath, Scan};
+use crate::remote::error::Error as ImapError;
+use crate::remote::imap::{Access, FetchedFlags, Selected, Status};
+use crate::sync::{
+    Checkpoint, Delta, Doubt, LocalView, Look, MailboxId, MailboxRecord, Numbers, Picture, RemoteView, Rules, Seen,
+    reconcile,
+};
+use crate::worker::pass::{Pass, blocking};
+use crate::worker::{Error, Event};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Both sides of a mailbox, complete.
+#[derive(Debug)]
+pub(super) struct Observed {
+    pub folder: Option<Folder>,
+    pub scan: Option<Scan>,
+    pub local: LocalView,
+    pub remote: RemoteView,
+    /// The numbers that this view reaches up to.
+    pub reached: Checkpoint,
+    pub remote_flags: Storable,
+    pub read_only: bool,
+}
+
+/// The Maildir of a mailbox, complete.
+struct Here {
+    folder: Option<Folder>,
+    scan: Option<Scan>,
+    local: LocalView,
+}
+
+/// So long is waited for files to stop vanishing.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// So often a mailbox that somebody else is changing is listed.
+const LISTINGS: usize = 3;
+
+impl Observed {
+    /// The UID from which on something that is added will be found.
+    pub(super) fn uid_next(&self) -> Uid {
+        let after_last = self.remote.messages().keys().next_back().and_then(|uid| uid.next()).unwrap_or(Uid::MIN);
+        self.reached.uid_next.unwrap_or(after_last)
+    }
+}
+
+impl Pass<'_> {
+    /// Looks at both sides of these mailboxes.
+    pub(super) async fn observe(
+        &mut self,
+        ids: &BTreeSet<MailboxId>,
+    ) -> Result<BTreeMap<MailboxId, Observed>, Error> {
+        for id in ids {
+            if !self.pictures.contains_key(id) {
+                let (store, id) = (self.store.clone(), *id);
+                let picture = blocking(move || Ok(store.picture(id)?)).await?;
+                self.pictures.insert(id, picture);
+            }
+        }
+        let mut here = self.look_here(ids).await?;
+        let mut observed = BTreeMap::new();
+        for id in ids {
+            let (Some(here), Some(record)) = (here.remove(id), self.records.get(id).cloned()) else { continue };
+            match self.look_there(&record, here).await {
+                Ok(Some(seen)) => drop(observed.insert(*id, seen)),
+                Ok(None) => {}
+                Err(Error::Imap(error @ ImapError::Refused { .. })) => {
+                    self.selected = None;
+                    self.leave_out(record.name.to_string(), error.to_string(), true);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(observed)
+    }
+
+    /// Scans the Maildirs until each is settled: what is missing is looked for twice.
+    async fn look_here(&mut self, ids: &BTreeSet<MailboxId>) -> Result<BTreeMap<MailboxId, Here>, Error> {
+        let mut settled = BTreeMap::new();
+        let mut first: BTreeMap<MailboxId, Look> = BTreeMap::new();
+        let mut open: BTreeSet<MailboxId> = ids.clone();
+        let mut waited = Duration::ZERO;
+        while !open.is_empty() {
+            let mut wait = None;
+            for id in open.clone() {
+                let Some((folder, scan)) = self.scan(id).await? else {
+                    open.remove(&id);
+                    continue;
+                };
+                let Some((folder, scan)) = folder.zip(scan) else {
+                    // A dry run, and the Maildir is not made yet.
+                    let local = LocalView::of_new(BTreeMap::new());
+                    settled.insert(id, Here { folder: None, scan: None, local });
+                    open.remove(&id);
+                    continue;
+                };
+                let look = Look {
+                    messages: scan.files.iter().map(|(name, file)| (name.clone(), file.flags.clone())).collect(),
+                    taken: millis(SystemTime::now()),
+                    changed: millis(scan.newest_change),
+                };
+                let picture = self.pictures.entry(id).or_default();
+                let judged = match first.get(&id) {
+                    None => LocalView::judge(picture, &look, None),
+                    Some(before) => LocalView::judge(picture, before, Some(&look)),
+                };
+                match judged {
+                    Seen::Settled(local) => {
+                        settled.insert(id, Here { folder: Some(folder), scan: Some(scan), local });
+                        open.remove(&id);
+                    }
+                    Seen::LookAgain(after) => {
+                        // Only a look that agrees with the one before keeps its age.
+                        let agrees = first.get(&id).is_some_and(|before| {
+                            picture.local_side().all(|name| {
+                                before.messages.contains_key(name) == look.messages.contains_key(name)
+                            })
+                        });
+                        if !agrees {
+                            first.insert(id, look);
+                        }
+                        let after = Duration::from_millis(after);
+                        wait = Some(wait.map_or(after, |w: Duration| w.min(after)));
+                    }
+                }
+            }
+            if let Some(wait) = wait.filter(|w| !w.is_zero()) {
+                waited += wait;
+                if waited > MAX_WAIT {
+                    for id in std::mem::take(&mut open) {
+                        let name = self.records.get(&id).map(|r| r.name.to_string()).unwrap_or_default();
+                        self.leave_out(name, "files keep vanishing from its Maildir; it is left alone until that stops", true);
+                    }
+                    break;
+                }
+                let _ = self.events.send(Event::LookingAgain(wait));
+                tokio::time::sleep(wait).await;
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Scans one Maildir. `None`: it cannot be used, and that was told. Without a folder: it is not made yet.
+    #[expect(clippy::type_complexity, reason = "two parts that are there together or not at all")]
+    async fn scan(&mut self, id: MailboxId) -> Result<Option<(Option<Folder>, Option<Scan>)>, Error> {
+        let Some(record) = self.records.get(&id).cloned() else { return Ok(None) };
+        let (Some(root), Some(path)) = (self.root.clone(), record.path.as_deref().and_then(LocalPath::new)) else {
+            return Ok(Some((None, None)));
+        };
+        let pretended = record.uid_validity.is_none() && self.mode == crate::worker::Mode::DryRun;
+        let marker = FolderMarker { id: id.0, name: record.name.clone(), state: self.owner.state };
+        let scanned = blocking(move || {
+            let open = || -> Result<(Folder, Scan), MaildirError> {
+                let folder = Folder::open(&root, &path)?;
+                if !pretended {
+                    folder.check(&marker)?;
+                }
+                let scan = folder.scan()?;
+                Ok((folder, scan))
+            };
+            Ok(open())
+        })
+        .await?;
+        match scanned {
+            Ok((folder, scan)) => Ok(Some((Some(folder), Some(scan)))),
+            Err(MaildirError::Unavailable(crate::maildir::Unavailable::FolderMissing)) if pretended => {
+                Ok(Some((None, None)))
+            }
+            Err(reason @ (MaildirError::Unavailable(_) | MaildirError::Hostile { .. })) => {
+                self.leave_out(record.name.to_string(), format!("{reason}; nothing is deleted on the server"), true);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks at the server's side of a mailbox. `None`: it is left out, and that was told.
+    async fn look_there(&mut self, record: &MailboxRecord, here: Here) -> Result<Option<Observed>, Error> {
+        let id = record.id;
+        let picture = self.pictures.get(&id).cloned().unwrap_or_default();
+        let interrupted = self.batches.iter().any(|batch| super::pass::touches(batch, id));
+        if !interrupted
+            && let Some(status) = self.statuses.get(&record.name)
+            && let Some((remote, reached)) = unchanged(record, status, &picture)
+        {
+            let seen = Observed {
+                folder: here.folder,
+                scan: here.scan,
+                local: here.local,
+                remote,
+                reached,
+                remote_flags: Storable::everything(),
+                read_only: false,
+            };
+            if self.is_quiet(&picture, &seen) {
+                return Ok(Some(seen));
+            }
+            return self.select(record, &picture, Here { folder: seen.folder, scan: seen.scan, local: seen.local }, false).await;
+        }
+        self.select(record, &picture, here, interrupted).await
+    }
+
+    /// Tells whether nothing follows, whatever flags the server can store.
+    fn is_quiet(&mut self, picture: &Picture, seen: &Observed) -> bool {
+        let rules = Rules {
+            policy: crate::sync::Policy::TWO_WAY,
+            remote_flags: Storable::everything(),
+            local_flags: crate::maildir::letters(),
+            route: crate::sync::Route::Expunge,
+            now: super::pass::now(),
+        };
+        let names = &mut self.names;
+        let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut || names.next());
+        done.actions.is_empty() && done.notes.is_empty() && !picture.has_due(rules.now)
+    }
+
+    async fn select(
+        &mut self,
+        record: &MailboxRecord,
+        picture: &Picture,
+        here: Here,
+        full: bool,
+    ) -> Result<Option<Observed>, Error> {
+        let since = record.checkpoint.and_then(|c| Some((c.uid_validity, c.highest_mod_seq?))).filter(|_| !full);
+        self.selected = None;
+        if record.uid_validity.is_none() && self.mode == crate::worker::Mode::DryRun && !self.statuses.contains_key(&record.name) {
+            // A dry run, and the mailbox is not made yet.
+            return Ok(Some(nothing_there(here)));
+        }
+        let selected = self.imap.select(&record.name, Access::ReadWrite, since).await?;
+        self.selected = Some((record.id, Access::ReadWrite));
+        if let Some(was) = record.uid_validity.filter(|was| *was != selected.uid_validity) {
+            let doubt = Doubt::Epoch { was, is: selected.uid_validity };
+            let reason = format!(
+                "{doubt}: the server numbered its messages anew, and what is remembered means nothing there any more; \
+                 this version cannot pair the mail anew; nothing is changed on either side"
+            );
+            self.leave_out(record.name.to_string(), reason, true);
+            return Ok(None);
+        }
+        let (remote, exists) = match self.view(record, picture, &selected).await? {
+            Ok(view) => view,
+            Err(doubt) => {
+                let reason = format!("{doubt}; nothing is concluded from that");
+                self.leave_out(record.name.to_string(), reason, true);
+                return Ok(None);
+            }
+        };
+        let reached = Checkpoint {
+            uid_validity: selected.uid_validity,
+            highest_mod_seq: selected.highest_mod_seq,
+            uid_next: selected.uid_next,
+            messages: exists,
+        };
+        let Here { folder, scan, local } = here;
+        let (remote_flags, read_only) = (selected.permanent_flags, selected.read_only);
+        Ok(Some(Observed { folder, scan, local, remote, reached, remote_flags, read_only }))
+    }
+
+    /// A complete view of the open mailbox and the number of its messages, by delta if that is believed, else by listing.
+    async fn view(
+        &mut self,
+        record: &MailboxRecord,
+        picture: &Picture,
+        selected: &Selected,
+    ) -> Result<Result<(RemoteView, u32), Doubt>, Error> {
+        let numbers = Numbers {
+            uid_validity: selected.uid_validity,
+            exists: selected.exists,
+            highest_mod_seq: selected.highest_mod_seq,
+        };
+        if let (Some(checkpoint), Some(delta)) = (&record.checkpoint, &selected.delta)
+            && let Some(changed) = flags_of(&delta.changed)
+        {
+            let delta = Delta { changed, vanished: delta.vanished.clone() };
+            match RemoteView::after(picture, checkpoint, &numbers, &delta) {
+                Ok(view) if self.confirm(picture, &view).await? => return Ok(Ok((view, selected.exists))),
+                Ok(_) => {}
+                Err(doubt) => tracing::info!(
+                    account = %self.job.account,
+                    mailbox = %record.name,
+                    "the changes that the server tells are not believed ({doubt}), so all is listed."
+                ),
+            }
+        }
+        let mut last = Doubt::DoesNotAddUp { exists: selected.exists, counted: 0 };
+        for _ in 0..LISTINGS {
+            let (listed, exists) = self.list_all(selected.exists).await?;
+            match RemoteView::listed(listed, exists) {
+                Ok(view) if self.confirm(picture, &view).await? => return Ok(Ok((view, exists))),
+                Ok(view) => {
+                    last = Doubt::DoesNotAddUp { exists, counted: view.messages().len() as u64 };
+                }
+                Err(doubt) => last = doubt,
+            }
+        }
+        Ok(Err(last))
+    }
+
+    /// Lists every message with its flags, and tells how many there are meanwhile.
+    async fn list_all(
+        &mut self,
+        exists: u32,
+    ) -> Result<(BTreeMap<Uid, crate::mail::Flags>, u32), Error> {
+        let news = self.imap.take_news();
+        let exists = news.exists.unwrap_or(exists);
+        if exists == 0 {
+            return Ok((BTreeMap::new(), 0));
+        }
+        let listed = self.imap.list_flags(&UidSet::range(Uid::MIN, Uid::MAX), false).await?;
+        let exists = self.imap.take_news().exists.unwrap_or(exists);
+        // A message whose flags the server did not tell is not one without flags: the list is not complete.
+        Ok((flags_of(&listed).unwrap_or_default(), exists))
+    }
+
+    /// Asks once more for every message that seems to be gone: servers report as vanished what is there.
+    async fn confirm(&mut self, picture: &Picture, view: &RemoteView) -> Result<bool, Error> {
+        let missing: UidSet = view.missing(picture).collect();
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        Ok(self.imap.search(&missing).await?.is_empty())
+    }
+}
+
+/// What the status line says of a mailbox in which nothing changed since the checkpoint, on a server that counts
+/// every change (RFC 7162).
+fn unchanged(record: &MailboxRecord, status: &Status, picture: &Picture) -> Option<(RemoteView, Checkpoint)> {
+    let checkpoint = record.checkpoint?;
+    let told = Checkpoint {
+        uid_validity: status.uid_validity?,
+        highest_mod_seq: Some(status.highest_mod_seq?),
+        uid_next: Some(status.uid_next?),
+        messages: status.messages?,
+    };
+    if told != checkpoint {
+        return None;
+    }
+    let numbers = Numbers {
+        uid_validity: told.uid_validity,
+        exists: told.messages,
+        highest_mod_seq: told.highest_mod_seq,
+    };
+    let view = RemoteView::after(picture, &checkpoint, &numbers, &Delta::default()).ok()?;
+    Some((view, checkpoint))
+}
+
+fn nothing_there(here: Here) -> Observed {
+    let remote = RemoteView::listed(BTreeMap::new(), 0).expect("nothing is as many as none");
+    let uid_validity = UidValidity::new(1).expect("not zero");
+    let reached = Checkpoint { uid_validity, highest_mod_seq: None, uid_next: None, messages: 0 };
+    let Here { folder, scan, local } = here;
+    Observed { folder, scan, local, remote, reached, remote_flags: Storable::everything(), read_only: false }
+}
+
+fn flags_of(fetched: &[FetchedFlags]) -> Option<BTreeMap<Uid, crate::mail::Flags>> {
+    fetched.iter().map(|f| Some((f.uid, f.flags.clone()?))).collect()
+}
+
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}

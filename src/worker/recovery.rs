@@ -1,0 +1,98 @@
+//! After a crash: what did the batches do that were never settled?
+
+use crate::mail::{Uid, UidSet, fingerprint};
+use crate::remote::error::Error as ImapError;
+use crate::store::Settlement;
+use crate::sync::{LocalView, MailboxId, Trace, Work, questions, recover};
+use crate::worker::observe::Observed;
+use crate::worker::pass::Pass;
+use crate::worker::{Error, Mode};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Headers that are asked for at once; they are held in memory.
+const HEADERS: usize = 200;
+
+impl Pass<'_> {
+    /// Settles the open batches of every mailbox that was seen whole. One that was not keeps its batches open.
+    pub(super) async fn recover(&mut self, observed: &mut BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
+        debug_assert_eq!(self.mode, Mode::Execute);
+        let concerned: BTreeSet<MailboxId> =
+            self.batches.iter().flat_map(|batch| involved(&batch.work)).collect();
+        // The recovery may pair a message with a file that was moved on: all Maildirs have to be known.
+        let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none()).map(|r| r.id);
+        let unseen: BTreeSet<MailboxId> = mirrored.filter(|id| !observed.contains_key(id)).collect();
+        let more = self.observe(&unseen).await?;
+        let traces = self.traces(observed, &more).await?;
+        let locals: BTreeMap<MailboxId, LocalView> =
+            observed.iter().chain(&more).map(|(id, seen)| (*id, seen.local.clone())).collect();
+        let mut settlement = Settlement::default();
+        for id in &concerned {
+            let Some(seen) = observed.get(id).or_else(|| more.get(id)) else { continue };
+            let picture = self.pictures.entry(*id).or_default();
+            let changes = recover(&self.batches, *id, picture, &seen.remote, &locals, &traces);
+            changes.iter().for_each(|change| picture.apply(change.clone()));
+            settlement.changes.push((*id, changes));
+        }
+        let seen_whole = |id: &MailboxId| observed.contains_key(id) || more.contains_key(id);
+        let records = &self.records;
+        let done = |work: &Work| match work {
+            // Of a mailbox that is no longer mirrored nothing more can be learnt.
+            Work::Messages { mailbox, .. } => {
+                seen_whole(mailbox) || records.get(mailbox).is_none_or(|r| r.path.is_none() || r.parked.is_some())
+            }
+            Work::Mailboxes(_) => false,
+        };
+        settlement.closed = self.batches.iter().filter(|b| done(&b.work)).map(|b| b.id).collect();
+        self.batches.retain(|batch| !settlement.closed.contains(&batch.id));
+        // What was looked at for the recovery's sake alone is not part of this pass, unless something came of it.
+        let changed: BTreeSet<MailboxId> =
+            settlement.changes.iter().filter(|(_, c)| !c.is_empty()).map(|(id, _)| *id).collect();
+        observed.extend(more.into_iter().filter(|(id, _)| changed.contains(id)));
+        self.settle(settlement).await
+    }
+
+    /// How those messages look on the server that a batch may have added.
+    async fn traces(
+        &mut self,
+        observed: &BTreeMap<MailboxId, Observed>,
+        more: &BTreeMap<MailboxId, Observed>,
+    ) -> Result<BTreeMap<MailboxId, BTreeMap<Uid, Trace>>, Error> {
+        let mut traces = BTreeMap::new();
+        for (id, (epoch, first)) in questions(&self.batches) {
+            match self.open(id, epoch).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(Error::Imap(ImapError::Refused { .. })) => {
+                    self.selected = None;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let there: Vec<Uid> = match observed.get(&id).or_else(|| more.get(&id)) {
+                Some(seen) => seen.remote.messages().range(first..).map(|(uid, _)| *uid).collect(),
+                None => self.imap.search(&UidSet::range(first, Uid::MAX)).await?.iter().collect(),
+            };
+            let mut found = BTreeMap::new();
+            for part in there.chunks(HEADERS) {
+                for header in self.imap.fetch_headers(&part.iter().copied().collect()).await? {
+                    if let (Some(octets), Some(size)) = (header.header, header.size) {
+                        let print = fingerprint::of(&octets);
+                        let volatile = (octets.len() as u64).saturating_sub(print.size);
+                        let trace = Trace { header: print.header, size: size.saturating_sub(volatile) };
+                        found.insert(header.uid, trace);
+                    }
+                }
+            }
+            traces.insert(id, found);
+        }
+        Ok(traces)
+    }
+}
+
+/// The mailboxes that a batch works on or adds to.
+fn involved(work: &Work) -> Vec<MailboxId> {
+    match work {
+        Work::Messages { mailbox, .. } => vec![*mailbox],
+        Work::Mailboxes(_) => vec![],
+    }
+}

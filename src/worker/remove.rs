@@ -1,0 +1,182 @@
+//! Removals: the only hands that take mail away.
+//!
+//! Each asks: what if what it believes is wrong? From the Maildir a message leaves into the retention area. On the server
+//! it goes to the Trash, or is expunged by its UID; without UIDPLUS only when no mark but ours would go with it. Gone is
+//! what a SEARCH does not find any more.
+
+use crate::mail::{FlagChange, Flags, Uid, UidSet};
+use crate::maildir::{Error as MaildirError, Removal, Removed, Retention, remove};
+use crate::remote::error::Error as ImapError;
+use crate::sync::{Action, MailboxId, Outcome, Removing, Route};
+use crate::worker::Error;
+use crate::worker::execute::Numbered;
+use crate::worker::observe::Observed;
+use crate::worker::pass::{Pass, blocking};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+impl Pass<'_> {
+    pub(super) async fn remove_there(
+        &mut self,
+        mailbox: MailboxId,
+        actions: &[Numbered<'_>],
+        seen: &Observed,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Error> {
+        let mut routes: BTreeMap<(Option<MailboxId>, Stage), BTreeMap<Uid, usize>> = BTreeMap::new();
+        for (number, action) in actions {
+            let Action::DeleteRemote { uid, route, .. } = action else { continue };
+            let pair = self.pictures.get(&mailbox).and_then(|picture| picture.pair(*uid));
+            let stage = match pair.and_then(|pair| pair.removing) {
+                None => Stage::Whole,
+                Some(Removing::Copied) => Stage::Copied,
+                Some(Removing::Marked) => Stage::Marked,
+            };
+            let trash = match route {
+                Route::Trash(trash) => Some(*trash),
+                Route::Expunge => None,
+            };
+            routes.entry((trash, stage)).or_default().insert(*uid, *number);
+        }
+        for ((trash, stage), uids) in routes {
+            let set: UidSet = uids.keys().copied().collect();
+            let done = match (trash, stage) {
+                (Some(trash), Stage::Whole) => self.to_trash(trash, &set).await,
+                (_, Stage::Marked) => self.expunge_marked(mailbox, &set).await,
+                (None, Stage::Whole) => match self.keep_copies(mailbox, &set, seen).await? {
+                    Ok(()) => self.expunge(&set, None).await,
+                    Err(reason) => {
+                        uids.values().for_each(|number| outcomes[*number] = Outcome::Failed(reason.clone()));
+                        continue;
+                    }
+                },
+                (_, Stage::Copied) => self.expunge(&set, Some(Removing::Copied)).await,
+            };
+            let (left, otherwise) = match done {
+                Ok(done) => done,
+                Err(Error::Imap(error @ ImapError::Refused { .. })) => {
+                    let reason = format!("{error}; it was deleted here and is still on the server");
+                    uids.values().for_each(|number| outcomes[*number] = Outcome::Failed(reason.clone()));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for (uid, number) in uids {
+                outcomes[number] = if left.contains(uid) { otherwise.clone() } else { Outcome::Removed };
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves messages to the Trash; tells which are still there, and what that means.
+    async fn to_trash(&mut self, trash: MailboxId, uids: &UidSet) -> Result<(UidSet, Outcome), Error> {
+        let Some(name) = self.records.get(&trash).map(|record| record.name.clone()) else {
+            return Ok((uids.clone(), Outcome::Moot));
+        };
+        if self.imap.capabilities().has("MOVE") {
+            self.imap.move_to(uids, &name).await?;
+            return Ok((self.imap.search(uids).await?, Outcome::Unknown));
+        }
+        self.imap.copy_to(uids, &name).await?;
+        self.expunge(uids, Some(Removing::Copied)).await
+    }
+
+    /// Expunges messages by their UIDs; without UIDPLUS they are only marked as yet. `before` is how far the removal was.
+    async fn expunge(&mut self, uids: &UidSet, before: Option<Removing>) -> Result<(UidSet, Outcome), Error> {
+        let change = FlagChange { add: Flags::parse("\\Deleted"), remove: Flags::new() };
+        let unchanged = before.map_or(Outcome::Moot, Outcome::Half);
+        match self.imap.store(uids, &change).await {
+            Ok(_) => {}
+            // The copy is made: that must not be forgotten, or it is made again.
+            Err(ImapError::Refused { .. }) if before.is_some() => return Ok((uids.clone(), unchanged)),
+            Err(error) => return Err(error.into()),
+        }
+        if !self.imap.capabilities().has("UIDPLUS") {
+            // The mark is remembered before anything is expunged: if somebody takes it off, the message stays.
+            return Ok((self.imap.search(uids).await?, Outcome::Half(Removing::Marked)));
+        }
+        match self.imap.expunge(uids).await {
+            Ok(()) => Ok((self.imap.search(uids).await?, unchanged)),
+            Err(ImapError::Refused { .. }) if before.is_some() => Ok((uids.clone(), unchanged)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Expunges what we marked, if nobody else has marked anything.
+    async fn expunge_marked(&mut self, mailbox: MailboxId, uids: &UidSet) -> Result<(UidSet, Outcome), Error> {
+        let marked = self.imap.search_deleted().await?;
+        let picture = self.pictures.get(&mailbox);
+        let ours = |uid: Uid| {
+            let pair = picture.and_then(|picture| picture.pair(uid));
+            pair.is_some_and(|pair| pair.removing == Some(Removing::Marked))
+        };
+        if marked.len() > uids.len() || !marked.iter().all(ours) {
+            return Ok((uids.clone(), Outcome::Moot));
+        }
+        self.imap.expunge_all().await?;
+        Ok((self.imap.search(uids).await?, Outcome::Moot))
+    }
+
+    /// Fetches what will be expunged into the retention area, since nobody else has it; not from Trash and Junk.
+    async fn keep_copies(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        seen: &Observed,
+    ) -> Result<Result<(), String>, Error> {
+        use crate::mail::SpecialUse::{Junk, Trash};
+        let role = self.records.get(&mailbox).and_then(|record| record.role);
+        if matches!(role, Some(Trash | Junk)) || self.job.keep_deleted.is_zero() {
+            return Ok(Ok(()));
+        }
+        let Some(folder) = seen.folder.clone() else { return Ok(Err("its Maildir is not there".into())) };
+        self.retain(mailbox, uids, &folder).await
+    }
+
+    pub(super) async fn remove_here(
+        &mut self,
+        mailbox: MailboxId,
+        actions: &[Numbered<'_>],
+        seen: &Observed,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Error> {
+        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(()) };
+        let mut removals = Vec::new();
+        let mut numbers = Vec::new();
+        for (number, action) in actions {
+            let Action::DeleteLocal { name, .. } = action else { continue };
+            if let Some(known) = scan.files.get(name) {
+                removals.push(Removal { base: name.clone(), known: known.clone() });
+                numbers.push(*number);
+            }
+        }
+        if removals.is_empty() {
+            return Ok(());
+        }
+        let (state_dir, account) = (self.job.state_dir.clone(), self.job.account.clone());
+        let removed = blocking(move || {
+            let retention = Retention::open(&state_dir, &account)?;
+            let removed = remove(&folder, &removals, &retention, mailbox.0, SystemTime::now());
+            folder.sync()?;
+            Ok(removed)
+        })
+        .await?;
+        for (number, removed) in numbers.into_iter().zip(removed) {
+            outcomes[number] = match removed {
+                Ok(Removed::Done | Removed::Gone) => Outcome::Removed,
+                Err(MaildirError::Exists { .. }) => Outcome::Moot,
+                Err(error @ (MaildirError::DiskFull { .. } | MaildirError::Unavailable(_))) => return Err(error.into()),
+                Err(error) => Outcome::Failed(error.to_string()),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// How far a removal is before this pass goes on with it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Stage {
+    Whole,
+    Copied,
+    Marked,
+}
