@@ -4,8 +4,9 @@
 
 use super::capability::Capabilities;
 use super::command::{AUTHENTICATE, CAPABILITY, Command, LOGIN, LOGOUT, quoted};
+use super::condition::{Condition, Status};
 use super::connection::{Connection, goodbye, refusal};
-use super::response::{Condition, Response, Status, Untagged};
+use super::response::{Response, Untagged};
 use super::{Imap, Mailboxes};
 use crate::remote::Sasl;
 use crate::remote::error::{Error, Refusal};

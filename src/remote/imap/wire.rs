@@ -7,8 +7,9 @@
 //!
 //! Bodies pass by into a bounded channel; while the worker does not take them nothing is read from the server.
 
+use super::condition::Status;
 use super::framer::{BodyChunk, Event, Framer, Violation};
-use super::response::{Response, Status, Unreadable, Untagged};
+use super::response::{Response, Unreadable, Untagged};
 use bytes::BytesMut;
 use std::fmt;
 use std::io;

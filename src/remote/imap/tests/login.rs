@@ -38,6 +38,34 @@ async fn a_greeting_is_read_and_its_capabilities_are_asked_for_only_if_it_has_no
 }
 
 #[tokio::test]
+async fn a_second_greeting_is_no_answer() {
+    // Dovecot 2.3 while its authentication starts.
+    let lines = [
+        "S: * OK Waiting for authentication process to respond..",
+        "C: A0002 CAPABILITY",
+        "S: * OK [CAPABILITY IMAP4rev1 IDLE] ready",
+        "S: * CAPABILITY IMAP4rev1 IDLE",
+        "S: A0002 OK",
+    ];
+    let imap = greeted(&lines).await.expect("a greeting");
+    assert!(imap.capabilities().has("IDLE"));
+}
+
+#[test]
+fn a_session_can_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let script = async {
+        let (mut imap, _server) = session(PLAIN, &[]).await;
+        is_send(&imap);
+        let _ = imap.fetch_bodies(&uids("1"), tokio::sync::mpsc::channel(1).0).await;
+        let _ = imap.append(&name("a"), Vec::new()).await;
+        let _ = imap.authenticate(&mut Parrot::new("PLAIN", &[])).await;
+        let _ = imap.list().await;
+    };
+    is_send(&script);
+}
+
+#[tokio::test]
 async fn what_is_no_greeting_is_an_error() {
     assert!(matches!(greeted(&["S: * BYE too many connections"]).await, Err(Error::Later { .. })));
     assert!(matches!(greeted(&[]).await, Err(Error::Later { .. })));

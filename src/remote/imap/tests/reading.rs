@@ -92,6 +92,22 @@ async fn a_mailbox_that_does_not_tell_its_size_is_not_empty() {
 }
 
 #[tokio::test]
+async fn a_mailbox_that_is_only_read_still_says_what_it_shows() {
+    let script = [
+        "C: A0002 EXAMINE \"INBOX\"",
+        "S: * OK [PERMANENTFLAGS ()] x",
+        "S: * OK [HIGHESTMODSEQ 5] x",
+        "S: * 1 EXISTS",
+        "S: * OK [UIDVALIDITY 7] x",
+        "S: A0002 OK [READ-ONLY] x",
+    ];
+    let (mut imap, _server) = session(PLAIN, &script).await;
+    let selected = imap.select(&MailboxName::inbox(), Access::ReadOnly, None).await.expect("selected");
+    assert_eq!((selected.permanent_flags, selected.read_only), (crate::mail::Storable::everything(), true));
+    assert_eq!(selected.highest_mod_seq, None, "tier C");
+}
+
+#[tokio::test]
 async fn a_change_without_a_uid_voids_the_delta() {
     let script = [
         "C: A0002 SELECT \"INBOX\" (QRESYNC (7 50))",
