@@ -76,6 +76,26 @@ async fn a_list_that_is_refused_is_no_empty_list() {
 }
 
 #[tokio::test]
+async fn a_list_without_one_of_its_namespaces_is_not_complete() {
+    let script = [
+        "C: A0002 NAMESPACE",
+        "S: * NAMESPACE ((\"\" \"/\")(\"#mh/\" \"/\")) NIL NIL",
+        "S: A0002 OK",
+        "C: A0003 LIST \"\" \"*\"",
+        "C: A0004 LIST \"\" \"#mh/*\"",
+        "C: A0005 LSUB \"\" \"*\"",
+        "S: * LIST () \"/\" INBOX",
+        "S: A0003 OK",
+        "S: A0004 NO [SERVERBUG] not now",
+        "S: A0005 OK",
+    ];
+    let (mut imap, server) = session("IMAP4rev1 NAMESPACE", &script).await;
+    imap.prepare().await.expect("prepared");
+    assert!(matches!(error(imap.list().await), Error::Refused { .. }));
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn subscriptions_that_are_refused_are_unknown() {
     let script = [
         "C: A0002 LIST \"\" \"*\"",
@@ -142,4 +162,20 @@ async fn mailboxes_of_others_are_left_out_and_hidden_namespaces_are_asked_for() 
     imap.prepare().await.expect("prepared");
     assert_eq!(names(&imap.list().await.expect("a list")), ["#mh/in", "Publicity"]);
     server.finish().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_mailboxes_ends_the_session() {
+    let (ours, mut theirs) = duplex(1 << 16);
+    tokio::spawn(async move {
+        let _ = theirs.write_all(b"* OK [CAPABILITY IMAP4rev1] x\r\n").await;
+        let line = format!("* LIST () \"/\" {}\r\n", "n".repeat(60_000));
+        for _ in 0..1500 {
+            let _ = theirs.write_all(line.as_bytes()).await;
+        }
+        let _ = theirs.write_all(b"A0002 OK\r\nA0003 OK\r\n").await;
+        let _ = tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await;
+    });
+    let mut imap = Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting");
+    assert!(is_protocol(&error(imap.list().await)));
 }
