@@ -5,9 +5,10 @@
 
 use super::Imap;
 use super::command::{APPEND, Command, flag_list, mailbox};
+use super::condition::{Condition, Status};
 use super::connection::{outcome, refusal};
 use super::date;
-use super::response::{Condition, Response, Status, uid_validity};
+use super::response::{Response, uid_validity};
 use crate::mail::{Flags, MailboxName, Uid, UidList, UidValidity};
 use crate::remote::error::{Error, Refusal};
 use bytes::Bytes;

@@ -5,8 +5,9 @@
 //! their tags), so whoever runs commands is shown all of it, and what concerns the mailbox is kept as [`News`].
 
 use super::command::{Command, LOGOUT, Verb};
+use super::condition::{Condition, Status};
 use super::framer::BodyChunk;
-use super::response::{Condition, Response, Status, Untagged};
+use super::response::{Response, Untagged};
 use super::wire::{Fault, Stream, Wire};
 use crate::mail::{UidSet, escape};
 use crate::remote::error::{Error, Refusal};

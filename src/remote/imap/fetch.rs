@@ -132,14 +132,7 @@ impl Imap {
     pub async fn search(&mut self, uids: &UidSet) -> Result<UidSet, Error> {
         let keys: Vec<String> = uids.split(super::command::MAX_SET).iter().map(|part| format!("UID {part}")).collect();
         let found = self.search_keys(&keys).await?;
-        // Only what was asked for: the ranges are cut, never listed, for a server may claim four billion.
-        let mut known = UidSet::new();
-        for (first, last) in uids.ranges() {
-            for (a, b) in found.ranges().filter(|(a, b)| *a <= last && *b >= first) {
-                known.insert_range(a.max(first), b.min(last));
-            }
-        }
-        Ok(known)
+        Ok(intersection(uids, &found))
     }
 
     /// Finds the UIDs that have `\Deleted`.
@@ -320,4 +313,37 @@ impl Imap {
 
 fn is_sound(answer: &Esearch) -> bool {
     answer.uid && answer.count == Some(answer.all.len())
+}
+
+/// What is in both sets, range by range: a server may claim four billion UIDs.
+fn intersection(a: &UidSet, b: &UidSet) -> UidSet {
+    let (mut left, mut right) = (a.ranges().peekable(), b.ranges().peekable());
+    let mut both = UidSet::new();
+    while let (Some(&(a_first, a_last)), Some(&(b_first, b_last))) = (left.peek(), right.peek()) {
+        if a_first <= b_last && b_first <= a_last {
+            both.insert_range(a_first.max(b_first), a_last.min(b_last));
+        }
+        if a_last <= b_last {
+            left.next()
+        } else {
+            right.next()
+        };
+    }
+    both
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_intersection_holds_what_is_in_both(a in prop::collection::btree_set(1u32..40, 0..20),
+            b in prop::collection::btree_set(1u32..40, 0..20)) {
+            let set = |numbers: &std::collections::BTreeSet<u32>| numbers.iter().copied().filter_map(Uid::new).collect();
+            let expected: UidSet = a.intersection(&b).copied().filter_map(Uid::new).collect();
+            prop_assert_eq!(intersection(&set(&a), &set(&b)), expected);
+        }
+    }
 }

@@ -9,10 +9,10 @@ use crate::mail::{MailboxName, ModSeq, SpecialUse, Uid, UidValidity, escape};
 use crate::remote::error::Error;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The mailboxes that one account may have; more is an attack.
-const MAX_MAILBOXES: usize = 100_000;
-/// Asks for the subscriptions where LIST does not tell them.
-const LSUB_ALL: &str = "LSUB \"\" \"*\"";
+/// What a listing may weigh in memory: room for 100,000 mailboxes; more is an attack.
+const MAX_OCTETS: usize = 64 << 20;
+/// What one line or attribute weighs besides its text.
+const OVERHEAD: usize = 64;
 /// The longest name, in octets on the wire.
 const MAX_NAME: usize = 4000;
 
@@ -96,20 +96,27 @@ impl Mailboxes {
 #[derive(Default)]
 struct Gathered {
     lines: Vec<ListLine>,
-    subscribed: Vec<Vec<u8>>,
+    subscribed: BTreeSet<MailboxName>,
     statuses: BTreeMap<MailboxName, Status>,
-    flood: bool,
+    /// What all of it weighs; counted beyond [`MAX_OCTETS`], not kept.
+    octets: usize,
 }
 
 impl Gathered {
     fn take(&mut self, untagged: Untagged) {
-        if self.lines.len() + self.subscribed.len() > 2 * MAX_MAILBOXES || self.statuses.len() > MAX_MAILBOXES {
-            self.flood = true;
+        self.octets = self.octets.saturating_add(match &untagged {
+            Untagged::List(line) | Untagged::Lsub(line) => {
+                OVERHEAD + line.name.len() + line.attributes.iter().map(|a| a.len() + OVERHEAD).sum::<usize>()
+            }
+            Untagged::Status(line) => OVERHEAD + line.name.len(),
+            _ => 0,
+        });
+        if self.is_flooded() {
             return;
         }
         match untagged {
             Untagged::List(line) => self.lines.push(line),
-            Untagged::Lsub(line) if !line.has("\\Noselect") => self.subscribed.push(line.name),
+            Untagged::Lsub(line) if !line.has("\\Noselect") => self.subscribed.extend(judge(&line.name)),
             Untagged::Status(StatusLine { name, items }) => {
                 if let Ok(name) = judge(&name) {
                     self.statuses.insert(name, status(&items));
@@ -117,6 +124,10 @@ impl Gathered {
             }
             _ => {}
         }
+    }
+
+    fn is_flooded(&self) -> bool {
+        self.octets > MAX_OCTETS
     }
 }
 
@@ -129,40 +140,22 @@ impl Imap {
     pub async fn list(&mut self) -> Result<Listing, Error> {
         self.connection.warnings.clear();
         let mut gathered = Gathered::default();
-        let mut subscriptions_known = self.capabilities.has("LIST-EXTENDED");
-        let extended = if self.mailboxes.no_return { None } else { self.return_options() };
-        let mut listed = false;
-        if let Some(options) = &extended {
-            let mut commands = self.list_commands(options);
-            if !subscriptions_known {
-                commands.push(Command::new(LSUB, LSUB_ALL));
+        let options = self.return_options().filter(|_| !self.mailboxes.no_return);
+        let mut extended = options.is_some();
+        let mut subscriptions_known = match self.ask(options.as_deref().unwrap_or_default(), &mut gathered).await {
+            // Courier says NO, others BAD; both mean that it must be asked in the old way.
+            Err(Error::Refused { .. }) if extended => {
+                (self.mailboxes.no_return, extended) = (true, false);
+                gathered = Gathered::default();
+                self.ask("", &mut gathered).await?
             }
-            let outcomes = self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await?;
-            match outcomes.into_iter().next() {
-                Some(Err(Error::Refused { .. })) => self.mailboxes.no_return = true,
-                Some(Err(error)) => return Err(error),
-                _ => listed = true,
-            }
-        }
-        if !listed {
-            gathered = Gathered::default();
-            let mut commands = self.list_commands("");
-            let lists = commands.len();
-            commands.push(Command::new(LSUB, LSUB_ALL));
-            let outcomes = self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await?;
-            for (index, outcome) in outcomes.into_iter().enumerate() {
-                match outcome {
-                    Ok(_) => subscriptions_known |= index == lists,
-                    // Subscriptions may be refused; so may a namespace, but not the list itself.
-                    Err(Error::Refused { .. }) if index > 0 => subscriptions_known &= index != lists,
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        if !extended.is_some_and(|options| listed && options.contains("STATUS")) {
+            answered => answered?,
+        };
+        subscriptions_known |= extended && self.capabilities.has("LIST-EXTENDED");
+        if !(extended && self.capabilities.has("LIST-STATUS")) {
             self.ask_statuses(&mut gathered).await?;
         }
-        if gathered.flood {
+        if gathered.is_flooded() {
             return Err(self.connection.protocol("the server lists too many mailboxes"));
         }
         Ok(self.compose(gathered, subscriptions_known))
@@ -181,6 +174,26 @@ impl Imap {
         Ok(gathered.statuses)
     }
 
+    /// Lists in one flight, with LSUB where `options` do not ask for subscriptions; tells whether LSUB was answered.
+    async fn ask(&mut self, options: &str, gathered: &mut Gathered) -> Result<bool, Error> {
+        let patterns = self.mailboxes.patterns();
+        let mut commands: Vec<Command> =
+            patterns.iter().map(|pattern| Command::new(LIST, format!("LIST \"\" {pattern}{options}"))).collect();
+        if !options.contains("SUBSCRIBED") {
+            commands.push(Command::new(LSUB, "LSUB \"\" \"*\""));
+        }
+        let outcomes = self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await?;
+        let mut subscriptions_known = false;
+        for (command, outcome) in commands.iter().zip(outcomes) {
+            match outcome {
+                Ok(_) => subscriptions_known |= command.verb == LSUB,
+                Err(Error::Refused { .. }) if command.verb == LSUB => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(subscriptions_known)
+    }
+
     async fn ask_statuses(&mut self, gathered: &mut Gathered) -> Result<(), Error> {
         let names: BTreeSet<MailboxName> = gathered
             .lines
@@ -190,11 +203,6 @@ impl Imap {
             .collect();
         gathered.statuses.extend(self.status(&names.into_iter().collect::<Vec<_>>()).await?);
         Ok(())
-    }
-
-    fn list_commands(&self, options: &str) -> Vec<Command> {
-        let patterns = self.mailboxes.patterns();
-        patterns.iter().map(|pattern| Command::new(LIST, format!("LIST \"\" {pattern}{options}"))).collect()
     }
 
     fn return_options(&self) -> Option<String> {
@@ -221,7 +229,6 @@ impl Imap {
     fn compose(&mut self, gathered: Gathered, subscriptions_known: bool) -> Listing {
         let mut mailboxes: BTreeMap<MailboxName, Listed> = BTreeMap::new();
         let mut hostile = BTreeSet::new();
-        let subscribed: BTreeSet<&[u8]> = gathered.subscribed.iter().map(Vec::as_slice).collect();
         for line in gathered.lines.iter().filter(|line| !self.mailboxes.is_foreign(&line.name)) {
             let name = match judge(&line.name) {
                 Ok(name) => name,
@@ -230,7 +237,7 @@ impl Imap {
                     continue;
                 }
             };
-            let is_subscribed = line.has("\\Subscribed") || subscribed.contains(line.name.as_slice());
+            let is_subscribed = line.has("\\Subscribed") || gathered.subscribed.contains(&name);
             let status = gathered.statuses.get(&name).copied();
             let listed = mailboxes.entry(name.clone()).or_insert(Listed {
                 name,

@@ -4,10 +4,10 @@
 
 use super::capability::Capabilities;
 use super::command::{AUTHENTICATE, CAPABILITY, Command, LOGIN, LOGOUT, quoted};
+use super::condition::{Condition, Status};
 use super::connection::{Connection, goodbye, refusal};
-use super::response::{Condition, Response, Status, Untagged};
+use super::response::{Response, Untagged};
 use super::{Imap, Mailboxes};
-use crate::mail::escape;
 use crate::remote::Sasl;
 use crate::remote::error::{Error, Refusal};
 use base64::Engine as _;
@@ -189,5 +189,5 @@ impl Imap {
 
 /// The login that failed because our side gave it up.
 fn given_up(reason: String) -> Error {
-    Error::Login(Refusal { bad: false, code: None, text: escape(reason) })
+    Error::Login(Refusal { bad: false, code: None, text: reason })
 }

@@ -7,6 +7,7 @@
 mod append;
 mod capability;
 mod command;
+mod condition;
 mod connection;
 mod date;
 mod fetch;

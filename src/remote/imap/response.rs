@@ -3,6 +3,7 @@
 //! A response that could mean "this message is there" or "this message is gone" and that cannot be read is an error:
 //! skipping it would turn it into a silence, and silence is read as absence.
 
+use super::condition::{Condition, words};
 use super::date;
 use super::syntax::{Cursor, Value, number, set_of_ranges, uid, uid_set};
 use crate::mail::{Flags, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
@@ -16,26 +17,6 @@ pub(super) enum Response {
     Tagged(String, Condition),
     /// Everything else.
     Untagged(Untagged),
-}
-
-/// A condition: OK, NO, BAD, BYE or PREAUTH with its text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Condition {
-    pub(super) status: Status,
-    /// The response code in capitals.
-    pub(super) code: Option<String>,
-    /// What follows the response code inside its brackets.
-    pub(super) arguments: Vec<u8>,
-    pub(super) text: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
-    Ok,
-    No,
-    Bad,
-    Bye,
-    PreAuth,
 }
 
 /// An untagged response.
@@ -145,65 +126,6 @@ impl Response {
         };
         Ok(Self::Tagged(tag.to_owned(), condition))
     }
-}
-
-impl Condition {
-    fn read(mut cursor: Cursor<'_>) -> Option<Self> {
-        let status = match cursor.word().to_ascii_uppercase().as_slice() {
-            b"OK" => Status::Ok,
-            b"NO" => Status::No,
-            b"BAD" => Status::Bad,
-            b"BYE" => Status::Bye,
-            b"PREAUTH" => Status::PreAuth,
-            _ => return None,
-        };
-        cursor.blanks();
-        let (mut code, mut arguments, mut text) = (None, Vec::new(), cursor.rest());
-        if let Some((inside, after)) = text.strip_prefix(b"[").and_then(split_code) {
-            let mut words = inside.splitn(2, |b| *b == b' ');
-            code = words.next().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
-            arguments = words.next().unwrap_or_default().to_vec();
-            text = after.trim_ascii_start();
-        }
-        Some(Self { status, code, arguments, text: String::from_utf8_lossy(text).into_owned() })
-    }
-
-    pub(super) fn has_code(&self, code: &str) -> bool {
-        self.code.as_deref() == Some(code)
-    }
-
-    /// The capabilities that the response code tells.
-    pub(super) fn capabilities(&self) -> Option<Vec<String>> {
-        self.has_code("CAPABILITY").then(|| words(Cursor::new(&self.arguments)))
-    }
-
-    /// The number that the response code `code` tells.
-    pub(super) fn number(&self, code: &str) -> Option<u64> {
-        self.has_code(code).then(|| number(&self.arguments)).flatten()
-    }
-
-    /// The words of the arguments of the response code `code`.
-    pub(super) fn arguments_of(&self, code: &str) -> Option<Vec<String>> {
-        self.has_code(code).then(|| words(Cursor::new(&self.arguments)))
-    }
-}
-
-/// Splits after the bracket that ends a response code; brackets in quoted strings and flags such as `a]` do not, as
-/// long as a list is open.
-fn split_code(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (mut quoted, mut depth) = (false, 0usize);
-    for (at, byte) in text.iter().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'(' if !quoted => depth += 1,
-            b')' if !quoted => depth = depth.saturating_sub(1),
-            b']' if !quoted && depth == 0 => return Some((&text[..at], &text[at + 1..])),
-            _ => {}
-        }
-    }
-    // An unbalanced parenthesis or quote: the first bracket it is.
-    let at = text.iter().position(|b| *b == b']')?;
-    Some((&text[..at], &text[at + 1..]))
 }
 
 impl Untagged {
@@ -376,11 +298,6 @@ fn read_id(mut cursor: Cursor<'_>) -> Vec<(String, String)> {
     fields.chunks(2).filter_map(|pair| Some((text(pair.first()?)?.to_ascii_lowercase(), text(pair.get(1)?)?))).collect()
 }
 
-fn words(cursor: Cursor<'_>) -> Vec<String> {
-    let words = cursor.rest().split(|b| matches!(b, b' ' | b'(' | b')')).filter(|word| !word.is_empty());
-    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
-}
-
 /// Reads a UIDVALIDITY.
 pub(super) fn uid_validity(number: u64) -> Option<UidValidity> {
     u32::try_from(number).ok().and_then(UidValidity::new)
@@ -457,16 +374,6 @@ mod tests {
         let Untagged::Fetch(fetch) = untagged(line) else { panic!("not a FETCH") };
         assert_eq!(fetch.header, Some(Section::Here(b"a\\b".to_vec())));
         assert_eq!(fetch.body, Some(Section::Here(b"q\"".to_vec())));
-    }
-
-    #[test]
-    fn response_codes_are_kept_with_their_arguments() {
-        let Ok(Response::Tagged(tag, done)) = read("A4 no [Overquota/x a] Quota é [b]") else { panic!("no tag") };
-        assert_eq!((tag.as_str(), done.status, done.text.as_str()), ("A4", Status::No, "Quota é [b]"));
-        assert_eq!((done.code.as_deref(), done.arguments.as_slice()), (Some("OVERQUOTA/X"), &b"a"[..]));
-        let Untagged::Condition(flags) = untagged("* OK [PERMANENTFLAGS (\\Seen a]b \\*)]é") else { panic!() };
-        assert_eq!(flags.arguments_of("PERMANENTFLAGS").map(|f| f.len()), Some(3));
-        assert_eq!(flags.text, "é");
     }
 
     #[test]

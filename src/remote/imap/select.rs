@@ -4,9 +4,10 @@
 //! an empty one to a checkpoint that they do not know. The caller holds it against the numbers in [`Selected`].
 
 use super::command::{Command, SELECT, mailbox};
+use super::condition::{Condition, Status};
 use super::connection::News;
 use super::fetch::{FetchedFlags, Gathering};
-use super::response::{Condition, Status, Untagged, uid_validity};
+use super::response::{Untagged, uid_validity};
 use super::{Imap, Tier};
 use crate::mail::{Flags, MailboxName, ModSeq, Storable, Uid, UidSet, UidValidity};
 use crate::remote::error::{Error, Refusal};
@@ -40,9 +41,10 @@ pub struct Selected {
     pub uid_next: Option<Uid>,
     /// The number of its messages.
     pub exists: u32,
-    /// Its last mod-sequence; `None`: it keeps none.
+    /// Its last mod-sequence; `None`: it keeps none, or tier C.
     pub highest_mod_seq: Option<ModSeq>,
-    /// What it can store (PERMANENTFLAGS; everything where the server does not tell).
+    /// What it can store: PERMANENTFLAGS, or everything where the server does not tell. Everything also after EXAMINE:
+    /// Dovecot answers an empty list to it, which must not be read as "of no flag it says anything".
     pub permanent_flags: Storable,
     /// Whether it can only be read.
     pub read_only: bool,
@@ -92,11 +94,16 @@ impl Imap {
         let mut opened = Vec::with_capacity(requests.len());
         for ((request, draft), done) in requests.iter().zip(drafts).zip(outcomes) {
             let wants_delta = request.since.is_some() && tier == Tier::A;
+            // Dovecot tells mod-sequences also to who has disabled them.
+            let mod_seqs = tier != Tier::C;
             opened.push(match done {
                 Ok(done) => {
                     self.connection.news.exists = draft.exists;
                     match draft.finish(&done, request.access, wants_delta) {
-                        Ok(selected) => Ok(selected),
+                        Ok(selected) => {
+                            let highest_mod_seq = selected.highest_mod_seq.filter(|_| mod_seqs);
+                            Ok(Selected { highest_mod_seq, ..selected })
+                        }
                         Err(Error::Protocol(reason)) => return Err(self.connection.protocol(reason)),
                         Err(error) => Err(error),
                     }
@@ -182,12 +189,13 @@ impl Draft {
             return Err(Error::Protocol("a change does not say which message it is about".into()));
         }
         let delta = wants_delta.then(|| Delta { changed: self.changed.finish(None), vanished: self.vanished });
+        let permanent_flags = self.permanent_flags.filter(|_| access == Access::ReadWrite);
         Ok(Selected {
             uid_validity,
             uid_next: self.uid_next,
             exists,
             highest_mod_seq: self.highest_mod_seq,
-            permanent_flags: self.permanent_flags.unwrap_or_else(Storable::everything),
+            permanent_flags: permanent_flags.unwrap_or_else(Storable::everything),
             read_only: access == Access::ReadOnly || done.has_code("READ-ONLY"),
             delta,
         })

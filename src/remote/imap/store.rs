@@ -4,8 +4,9 @@
 
 use super::Imap;
 use super::command::{COPY, CREATE, Command, EXPUNGE, MOVE, STORE, SUBSCRIBE, UID_EXPUNGE, Verb, flag_list, mailbox};
+use super::condition::{Condition, Status};
 use super::fetch::{FetchedFlags, Gathering};
-use super::response::{Condition, Status, Untagged, uid_validity};
+use super::response::{Untagged, uid_validity};
 use crate::mail::{FlagChange, MailboxName, UidList, UidSet, UidValidity};
 use crate::remote::error::Error;
 

@@ -7,8 +7,9 @@
 //!
 //! Bodies pass by into a bounded channel; while the worker does not take them nothing is read from the server.
 
+use super::condition::Status;
 use super::framer::{BodyChunk, Event, Framer, Violation};
-use super::response::{Response, Status, Unreadable, Untagged};
+use super::response::{Response, Unreadable, Untagged};
 use bytes::BytesMut;
 use std::fmt;
 use std::io;
@@ -26,8 +27,10 @@ const READ: usize = 64 << 10;
 const READ_AHEAD: usize = 1 << 20;
 /// The unknown responses that are skipped in answer to one command.
 const MAX_SKIPPED: u32 = 10_000;
-/// The responses that may answer one command: two for each message of the largest mailbox that one can imagine.
-const MAX_RESPONSES: u32 = 20_000_000;
+/// The responses that may answer one command: one for each message of the largest mailbox that one can imagine.
+const MAX_RESPONSES: u32 = 5_000_000;
+/// The octets of those responses, bodies that pass by not counted.
+const MAX_OCTETS: usize = 512 << 20;
 
 /// A stream of bytes in both directions: TCP, TLS, a tunnel.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -62,6 +65,7 @@ pub(super) struct Wire {
     silence: Silence,
     skipped: u32,
     responses: u32,
+    octets: usize,
     /// What async-imap wrote of the LOGIN that it insists on, until its line is complete.
     hatch: Option<Vec<u8>>,
 }
@@ -85,6 +89,7 @@ impl Wire {
             silence: Silence { limit: timeout, timer: Box::pin(sleep(timeout)), running: false },
             skipped: 0,
             responses: 0,
+            octets: 0,
             hatch: Some(Vec::new()),
         }
     }
@@ -115,6 +120,7 @@ impl Wire {
     fn accept(&mut self, raw: &[u8]) -> Result<(), Fault> {
         let response = Response::read(raw).map_err(Fault::Unreadable)?;
         self.responses += 1;
+        self.octets += raw.len();
         self.digest.clear();
         self.digested = 0;
         match &response {
@@ -135,10 +141,10 @@ impl Wire {
                     _ => "BAD",
                 };
                 self.digest.extend_from_slice(format!("{tag} {status} -\r\n").as_bytes());
-                (self.skipped, self.responses) = (0, 0);
+                (self.skipped, self.responses, self.octets) = (0, 0, 0);
             }
         }
-        if self.responses > MAX_RESPONSES {
+        if self.responses > MAX_RESPONSES || self.octets > MAX_OCTETS {
             return Err(Fault::Flood);
         }
         self.response = Some(response);

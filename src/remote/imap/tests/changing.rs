@@ -1,0 +1,129 @@
+//! Flags, moves, expunges, and what the server tells meanwhile.
+
+use super::*;
+use crate::mail::{FlagChange, Flags, UidList};
+
+#[tokio::test]
+async fn flags_are_added_and_removed_and_never_replaced() {
+    let script = [
+        "C: A0002 UID STORE 1:2 +FLAGS (\\Seen work)",
+        "C: A0003 UID STORE 1:2 -FLAGS (\\Flagged)",
+        "S: * 1 FETCH (UID 1 FLAGS (\\Seen work \\Flagged))",
+        "S: * 9 FETCH (UID 9 FLAGS ())",
+        "S: * 1 FETCH (UID 1 FLAGS (\\Seen work))",
+        "S: A0002 OK",
+        "S: A0003 OK [MODIFIED 2] x",
+    ];
+    let (mut imap, server) = session(FULL, &script).await;
+    let change = FlagChange { add: Flags::parse("\\Seen work"), remove: Flags::parse("\\Flagged") };
+    let shown = imap.store(&uids("1:2"), &change).await.expect("stored");
+    server.finish().await;
+    assert_eq!(shown.len(), 1);
+    assert_eq!((shown[0].uid, shown[0].flags.clone()), (uid(1), Some(change.add)));
+}
+
+#[tokio::test]
+async fn a_refused_keyword_is_a_refusal_after_everything_was_answered() {
+    let script = [
+        "C: A0002 UID STORE 1 +FLAGS (kw)",
+        "C: A0003 UID STORE 1 -FLAGS (\\Seen)",
+        "S: A0002 NO [LIMIT] x",
+        "S: A0003 OK",
+        "C: A0004 NOOP",
+        "S: A0004 OK",
+    ];
+    let (mut imap, server) = session(FULL, &script).await;
+    let change = FlagChange { add: Flags::parse("kw"), remove: Flags::parse("\\Seen") };
+    let error = error(imap.store(&uids("1"), &change).await);
+    assert!(error.refusal().is_some_and(|refusal| refusal.has_code("LIMIT")));
+    imap.noop().await.expect("alive");
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_move_pairs_the_uids_in_the_order_of_the_server() {
+    let script = [
+        "C: A0002 UID MOVE 1,3 \"Tr\\\"ash\"",
+        "S: * OK [COPYUID 7 3,1 9:10] moved",
+        "S: * VANISHED 1,3",
+        "S: A0002 OK done",
+    ];
+    let (mut imap, server) = session(FULL, &script).await;
+    let copied = imap.move_to(&uids("1,3"), &name("Tr\"ash")).await.expect("moved").expect("a COPYUID");
+    server.finish().await;
+    assert_eq!(copied.uid_validity, epoch(7));
+    assert_eq!(copied.source.expand(2), Some(vec![uid(3), uid(1)]));
+    assert_eq!(copied.target.expand(2), Some(vec![uid(9), uid(10)]));
+    assert_eq!(imap.take_news().vanished, uids("1,3"));
+    assert_eq!(imap.take_news(), News::default());
+}
+
+#[tokio::test]
+async fn a_copyuid_that_does_not_fit_is_none() {
+    for line in [
+        "A0002 OK",
+        "A0002 OK [COPYUID 7 1:2 9] x",
+        "A0002 OK [COPYUID 0 1 9] x",
+        "A0002 OK [COPYUID 7 1:* 2] x",
+        "A0002 OK [COPYUID 7 1] x",
+        "A0002 OK [COPYUID 7 1:4294967295 9] x",
+    ] {
+        let script = ["C: A0002 UID COPY 1:2 \"b\"", &format!("S: {line}")];
+        let (mut imap, _server) = session(FULL, &script).await;
+        assert_eq!(imap.copy_to(&uids("1:2"), &name("b")).await.expect("copied"), None, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_mailbox_tells_that_it_should_be_created() {
+    let script = [
+        "C: A0002 UID COPY 1 \"b\"",
+        "S: A0002 NO [TRYCREATE] no such mailbox",
+        "C: A0003 CREATE \"b\"",
+        "S: A0003 OK",
+        "C: A0004 SUBSCRIBE \"b\"",
+        "S: A0004 OK",
+        "C: A0005 UID COPY 1 \"b\"",
+        "S: A0005 OK [COPYUID 7 1 9] x",
+    ];
+    let (mut imap, server) = session(FULL, &script).await;
+    let refused = error(imap.copy_to(&uids("1"), &name("b")).await);
+    assert!(refused.refusal().is_some_and(|refusal| refusal.has_code("TRYCREATE")));
+    imap.create(&name("b")).await.expect("created");
+    imap.subscribe(&name("b")).await.expect("subscribed");
+    let copied = imap.copy_to(&uids("1"), &name("b")).await.expect("copied");
+    assert_eq!(copied.map(|c| c.target), UidList::parse("9"));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_expunge_by_uid_removes_nothing_else() {
+    let script = [
+        "C: A0002 UID EXPUNGE 4:5",
+        "S: * VANISHED 4",
+        "S: * VANISHED 5",
+        "S: A0002 OK",
+        "C: A0003 EXPUNGE",
+        "S: * 3 EXISTS",
+        "S: * 2 EXPUNGE",
+        "S: A0003 OK",
+    ];
+    let (mut imap, server) = session(FULL, &script).await;
+    imap.expunge(&uids("4:5")).await.expect("expunged");
+    assert_eq!(imap.take_news().vanished, uids("4:5"));
+    imap.expunge_all().await.expect("expunged");
+    assert_eq!(imap.take_news(), News { exists: Some(2), expunged: 1, vanished: UidSet::new() });
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn an_identity_is_told_and_asked() {
+    let script = [
+        concat!("C: A0002 ID (\"name\" \"mailtwin\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")"),
+        "S: * ID (\"Name\" \"Dovecot\" \"version\" NIL)",
+        "S: A0002 OK",
+    ];
+    let (mut imap, server) = session(FULL, &script).await;
+    assert_eq!(imap.id().await.expect("an answer"), [("name".to_owned(), "Dovecot".to_owned())]);
+    server.finish().await;
+}

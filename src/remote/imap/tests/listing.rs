@@ -1,0 +1,181 @@
+//! Which mailboxes there are.
+
+use super::*;
+use crate::mail::SpecialUse;
+
+const RETURN: &str = "RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ))";
+
+fn names(listing: &Listing) -> Vec<&str> {
+    listing.mailboxes.iter().map(|listed| listed.name.as_wire()).collect()
+}
+
+#[tokio::test]
+async fn one_flight_tells_everything_where_the_server_can() {
+    let command = format!("C: A0002 LIST \"\" \"*\" {RETURN}");
+    let script = [
+        &command,
+        "S: * LIST (\\Subscribed) \"/\" inbox",
+        "S: * STATUS INBOX (MESSAGES 3 UIDNEXT 9 UIDVALIDITY 7 UNSEEN 1 HIGHESTMODSEQ 55)",
+        "S: * LIST (\\NonExistent \\Subscribed) \"/\" Gone",
+        "S: * LIST (\\Trash) \"/\" \"a\\\\\\\"b\"",
+        "S: * NO [SERVERBUG] cannot open",
+        "S: A0002 OK",
+    ];
+    let (mut imap, server) = session(FULL, &script).await;
+    let listing = imap.list().await.expect("a list");
+    server.finish().await;
+    assert_eq!(names(&listing), ["Gone", "INBOX", "a\\\"b"]);
+    let [gone, inbox, odd] = listing.mailboxes.as_slice() else { panic!("three") };
+    assert_eq!((gone.exists, gone.selectable, gone.subscribed), (false, false, Some(true)));
+    let status = inbox.status.expect("a status");
+    assert_eq!((status.messages, status.uid_validity), (Some(3), Some(epoch(7))));
+    assert_eq!((odd.roles.as_slice(), odd.status, odd.subscribed), (&[SpecialUse::Trash][..], None, Some(false)));
+    assert_eq!(listing.warnings, ["[SERVERBUG] cannot open"]);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_long_form_is_asked_in_the_old_way() {
+    for refusal in ["S: A0002 NO no", "S: A0002 BAD no"] {
+        let command = format!("C: A0002 LIST \"\" \"*\" {RETURN}");
+        let items = "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)";
+        let (inbox, work) = (format!("C: A0005 STATUS \"INBOX\" {items}"), format!("C: A0006 STATUS \"Work\" {items}"));
+        let script = [
+            &command,
+            refusal,
+            "C: A0003 LIST \"\" \"*\"",
+            "C: A0004 LSUB \"\" \"*\"",
+            "S: * LIST () \".\" INBOX",
+            "S: * LIST () \".\" Work",
+            "S: * LIST (\\Noselect) \".\" Dir",
+            "S: A0003 OK",
+            "S: * LSUB () \".\" Work",
+            "S: A0004 OK",
+            &inbox,
+            &work,
+            "S: * STATUS Work (MESSAGES 0)",
+            "S: A0006 OK",
+            "S: A0005 NO [NOPERM] no",
+        ];
+        let (mut imap, server) = session(FULL, &script).await;
+        let listing = imap.list().await.expect("a list");
+        server.finish().await;
+        assert_eq!(names(&listing), ["Dir", "INBOX", "Work"]);
+        let status: Vec<_> = listing.mailboxes.iter().map(|m| m.status.and_then(|s| s.messages)).collect();
+        assert_eq!(status, [None, None, Some(0)]);
+        let subscribed: Vec<_> = listing.mailboxes.iter().map(|m| m.subscribed).collect();
+        assert_eq!(subscribed, [Some(false), Some(false), Some(true)]);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_refused_is_no_empty_list() {
+    let script = ["C: A0002 LIST \"\" \"*\"", "C: A0003 LSUB \"\" \"*\"", "S: A0002 NO no", "S: A0003 OK"];
+    let (mut imap, server) = session(PLAIN, &script).await;
+    assert!(matches!(error(imap.list().await), Error::Refused { command: "LIST", .. }));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_list_without_one_of_its_namespaces_is_not_complete() {
+    let script = [
+        "C: A0002 NAMESPACE",
+        "S: * NAMESPACE ((\"\" \"/\")(\"#mh/\" \"/\")) NIL NIL",
+        "S: A0002 OK",
+        "C: A0003 LIST \"\" \"*\"",
+        "C: A0004 LIST \"\" \"#mh/*\"",
+        "C: A0005 LSUB \"\" \"*\"",
+        "S: * LIST () \"/\" INBOX",
+        "S: A0003 OK",
+        "S: A0004 NO [SERVERBUG] not now",
+        "S: A0005 OK",
+    ];
+    let (mut imap, server) = session("IMAP4rev1 NAMESPACE", &script).await;
+    imap.prepare().await.expect("prepared");
+    assert!(matches!(error(imap.list().await), Error::Refused { .. }));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn subscriptions_that_are_refused_are_unknown() {
+    let script = [
+        "C: A0002 LIST \"\" \"*\"",
+        "C: A0003 LSUB \"\" \"*\"",
+        "S: * LIST (\\Noselect) NIL x",
+        "S: A0002 OK",
+        "S: A0003 NO no",
+    ];
+    let (mut imap, server) = session(PLAIN, &script).await;
+    let listing = imap.list().await.expect("a list");
+    assert_eq!((listing.mailboxes[0].subscribed, listing.mailboxes[0].delimiter), (None, None));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_hostile_name_is_set_aside_and_the_rest_goes_on() {
+    let script = [
+        "C: A0002 LIST \"\" \"*\"",
+        "C: A0003 LSUB \"\" \"*\"",
+        "S: * LIST () \"/\" \"\"",
+        "S: * LIST () \"/\" {7}\r\na\r\n* OK",
+        "S: * LIST () \"/\" {3}\r\na\u{0}b",
+        "S: * LIST (\\Noselect) \"/\" good",
+        "S: * LIST (\\Noselect) \"/\" \"../../etc\"",
+        "S: A0002 OK",
+        "S: A0003 OK",
+    ];
+    let (mut imap, _server) = session(PLAIN, &script).await;
+    let listing = imap.list().await;
+    let listing = listing.expect("a list");
+    assert_eq!(names(&listing), ["../../etc", "good"]);
+    let hostile: Vec<&str> = listing.hostile.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(hostile, ["", r"a\x00b", r"a\x0d\x0a* OK"]);
+}
+
+#[tokio::test]
+async fn a_list_line_that_cannot_be_read_is_an_error() {
+    for line in ["S: * LIST \"/\" x", "S: * LIST () \"/\"", "S: * LIST () \"/\" \"half", "S: * LIST () \"/\" (x)"] {
+        let script = ["C: A0002 LIST \"\" \"*\"", "C: A0003 LSUB \"\" \"*\"", line, "S: A0002 OK", "S: A0003 OK"];
+        let (mut imap, _server) = session(PLAIN, &script).await;
+        assert!(is_protocol(&error(imap.list().await)), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn mailboxes_of_others_are_left_out_and_hidden_namespaces_are_asked_for() {
+    let script = [
+        "C: A0002 NAMESPACE",
+        "S: * NAMESPACE ((\"\" \"/\")(\"#mh/\" \"/\")) ((\"Users/\" \"/\")) ((\"Public/\" \"/\"))",
+        "S: A0002 OK",
+        "C: A0003 LIST \"\" \"*\"",
+        "C: A0004 LIST \"\" \"#mh/*\"",
+        "C: A0005 LSUB \"\" \"*\"",
+        "S: * LIST (\\Noselect) \"/\" Public",
+        "S: * LIST () \"/\" Public/news",
+        "S: * LIST () \"/\" Users/x",
+        "S: * LIST (\\Noselect) \"/\" Publicity",
+        "S: A0003 OK",
+        "S: * LIST (\\Noselect) \"/\" #mh/in",
+        "S: A0004 OK",
+        "S: A0005 OK",
+    ];
+    let (mut imap, server) = session("IMAP4rev1 NAMESPACE", &script).await;
+    imap.prepare().await.expect("prepared");
+    assert_eq!(names(&imap.list().await.expect("a list")), ["#mh/in", "Publicity"]);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_mailboxes_ends_the_session() {
+    let (ours, mut theirs) = duplex(1 << 16);
+    tokio::spawn(async move {
+        let _ = theirs.write_all(b"* OK [CAPABILITY IMAP4rev1] x\r\n").await;
+        let line = format!("* LIST () \"/\" {}\r\n", "n".repeat(60_000));
+        for _ in 0..1500 {
+            let _ = theirs.write_all(line.as_bytes()).await;
+        }
+        let _ = theirs.write_all(b"A0002 OK\r\nA0003 OK\r\n").await;
+        let _ = tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await;
+    });
+    let mut imap = Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting");
+    assert!(is_protocol(&error(imap.list().await)));
+}
