@@ -3,4 +3,5 @@
 // Each test binary compiles this folder whole and uses its own part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod dovecot;
 pub mod server;

@@ -355,6 +355,7 @@ impl Model {
         let Some(source) = self.mailbox(user, from) else { return Vec::new() };
         let found: Vec<(u32, Message)> =
             uids.iter().filter_map(|uid| Some((*uid, source.messages.get(uid)?.clone()))).collect();
+        let order = source.keywords.clone();
         let Some(target) = self.mailbox_mut(user, to).filter(|_| !found.is_empty()) else { return Vec::new() };
         let mod_seq = target.next_mod_seq();
         let mut pairs = Vec::new();
@@ -362,7 +363,9 @@ impl Model {
             let as_uid = target.uid_next;
             target.uid_next += 1;
             message.mod_seq = mod_seq;
-            let flags: Vec<String> = message.flags.into_iter().collect();
+            // New keywords come in the order that they have at the source.
+            let mut flags: Vec<String> = message.flags.into_iter().collect();
+            flags.sort_by_key(|flag| order.iter().position(|keyword| keyword == flag));
             message.flags = target.spell(&flags);
             target.messages.insert(as_uid, message);
             pairs.push((uid, as_uid));
