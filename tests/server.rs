@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "server/agitated.rs"]
+mod agitated;
 #[path = "server/dialogue.rs"]
 mod dialogue;
 #[path = "server/faults.rs"]
@@ -10,6 +12,8 @@ mod faults;
 mod like_dovecot;
 #[path = "server/mail.rs"]
 mod mail;
+#[path = "server/quirks.rs"]
+mod quirks;
 #[path = "server/sessions.rs"]
 mod sessions;
 

@@ -256,13 +256,15 @@ impl SequenceSet {
         })
     }
 
-    /// The members of `numbers` in the order in which the set names them, each once.
+    /// The members of `numbers`, which are sorted, in the order in which the set names them, each once.
     pub fn in_order(&self, numbers: &[u32]) -> Vec<u32> {
         let star = numbers.last().copied().unwrap_or(0);
         let mut named: Vec<u32> = Vec::new();
-        for range in &self.0 {
-            let one = Self(vec![*range]);
-            named.extend(numbers.iter().filter(|number| one.holds(**number, star)));
+        for (from, to) in &self.0 {
+            let (from, to) = (from.unwrap_or(star), to.unwrap_or(star));
+            let start = numbers.partition_point(|number| *number < from.min(to));
+            let end = numbers.partition_point(|number| *number <= from.max(to));
+            named.extend(&numbers[start..end]);
         }
         let mut seen = std::collections::BTreeSet::new();
         named.retain(|number| seen.insert(*number));
