@@ -367,3 +367,17 @@ fn the_history_names_every_change_and_its_author() {
     let body: std::sync::Arc<[u8]> = b"x"[..].into();
     assert_eq!(history[2].change, Change::Expunged { mailbox: "INBOX".to_owned(), uid, body });
 }
+
+#[test]
+fn a_resync_of_a_large_mailbox_with_a_ragged_set_is_quick() {
+    let server = server_with(20_000);
+    let odd: Vec<String> = (1..20_000).step_by(2).map(|uid| uid.to_string()).collect();
+    let odd = odd.join(",");
+    let mut client = selected(&server, "SELECT INBOX");
+    let started = std::time::Instant::now();
+    client.ask(&format!("UID STORE {odd} +FLAGS.SILENT (\\Deleted)"));
+    client.ask(&format!("UID EXPUNGE {odd}"));
+    let answer = client.ask(&format!("SELECT INBOX (QRESYNC (1700000001 20001 {odd}))"));
+    assert!(answer.contains(&format!("* VANISHED (EARLIER) {odd}")));
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}

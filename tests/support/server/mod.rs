@@ -105,12 +105,24 @@ impl Shared {
         };
         let shared = Arc::clone(self);
         std::thread::spawn(move || {
-            session::serve(&shared, id, stream);
-            if let Some(handle) = shared.lock().sessions.remove(&id) {
-                let _ = handle.shutdown(Shutdown::Both);
-            }
-            shared.changed.notify_all();
+            let ended = Ended { shared, id };
+            session::serve(&ended.shared, id, stream);
         });
+    }
+}
+
+/// Signs the session off when its thread ends, by a panic too.
+struct Ended {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(handle) = self.shared.lock().sessions.remove(&self.id) {
+            let _ = handle.shutdown(Shutdown::Both);
+        }
+        self.shared.changed.notify_all();
     }
 }
 
