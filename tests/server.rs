@@ -1,2 +1,40 @@
-//! The proof of the test server.
+//! The proof of the test server: dialogues with it, its faults, and the same dialogue with a real Dovecot.
+
 mod support;
+
+#[path = "server/agitated.rs"]
+mod agitated;
+#[path = "server/dialogue.rs"]
+mod dialogue;
+#[path = "server/faults.rs"]
+mod faults;
+#[path = "server/like_dovecot.rs"]
+mod like_dovecot;
+#[path = "server/mail.rs"]
+mod mail;
+#[path = "server/quirks.rs"]
+mod quirks;
+#[path = "server/sessions.rs"]
+mod sessions;
+
+use support::server::{Profile, Server};
+
+/// A server with the account `ann`.
+fn server(profile: Profile) -> Server {
+    let server = Server::start(profile);
+    server.account("ann");
+    server
+}
+
+/// The same with this many messages in INBOX, `Subject: n`, all seen before by a session, so that none is recent.
+fn server_with(messages: usize) -> Server {
+    let server = server(Profile::full());
+    for number in 1..=messages {
+        server.deliver("ann", "INBOX", format!("Subject: {number}\r\n\r\nhi\r\n"), &[]);
+    }
+    server.with(|model| {
+        let inbox = model.mailbox_mut("ann", "INBOX").expect("it was made above");
+        inbox.recent_from = inbox.uid_next;
+    });
+    server
+}

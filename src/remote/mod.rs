@@ -8,6 +8,7 @@ pub mod error;
 pub mod imap;
 pub mod sasl;
 pub mod secret;
+pub mod session;
 pub mod tls;
 
 pub use endpoint::{Endpoint, Mechanism, Pin, Secret, Security, Target, TlsOptions, TlsVersion};

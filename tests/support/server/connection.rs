@@ -21,7 +21,7 @@ pub struct Connection {
 /// What the client sent next.
 pub enum Received {
     Pieces(Vec<Piece>),
-    /// A literal was refused before it was sent, with this tagged reply.
+    /// A literal was refused before it was sent, with this tagged reply; its announcement stays in the text.
     Refused(Vec<Piece>, String),
     /// The client is gone, or sent part of a command only.
     Gone,
@@ -61,7 +61,7 @@ impl Connection {
                 pieces.push(Piece::Text(line));
                 return Received::Pieces(pieces);
             };
-            line.truncate(open);
+            let asked = line.split_off(open);
             pieces.push(Piece::Text(line));
             if length > LONGEST_LITERAL {
                 return Received::Gone;
@@ -71,7 +71,12 @@ impl Connection {
                     self.send(b"+ OK\r\n");
                 }
                 Permission::Granted => {}
-                Permission::Denied(reply) => return Received::Refused(pieces, reply),
+                Permission::Denied(reply) => {
+                    if let Some(Piece::Text(line)) = pieces.last_mut() {
+                        line.extend(asked);
+                    }
+                    return Received::Refused(pieces, reply);
+                }
                 Permission::Fatal => {
                     self.send(b"* BYE this literal was not asked for\r\n");
                     return Received::Gone;

@@ -123,7 +123,8 @@ pub enum Act {
 }
 
 impl Act {
-    /// Another client acts just before the command.
+    /// Another client acts just before the command. The closure has the model to itself: to call the server from
+    /// within it would wait for ever.
     pub fn interleave(meddle: impl Fn(&mut Model) + Send + Sync + 'static) -> Self {
         Self::Interleave(Arc::new(meddle))
     }

@@ -5,12 +5,13 @@
 //! [`Server::history`]). All calls are synchronous. A session is a thread; each command takes effect under one lock,
 //! so the effects are those of some order of whole commands, and each session's own are in its order.
 //!
-//! `model` is the mail, `parse` and `connection` the way in, `session` and `view` a client's state, `commands` the
+//! `model` is the mail (`mishaps` what befalls it), `parse` and `connection` the way in, `session` and `view` a client's state, `commands` the
 //! verbs, `render` the way out, `profile` what kind of server, `faults` what goes wrong.
 
 mod commands;
 mod connection;
 pub mod faults;
+mod mishaps;
 pub mod model;
 pub mod parse;
 pub mod profile;
@@ -19,10 +20,10 @@ mod session;
 mod view;
 
 pub use faults::{Act, When};
-pub use model::{Author, Change, Event, Model, PASSWORD, StoreMode};
+pub use model::{Arrival, Author, Change, Event, Model, PASSWORD, StoreMode};
 pub use profile::{BareLf, Profile};
 
-use model::{Arrival, Mailbox};
+use model::Mailbox;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -104,12 +105,24 @@ impl Shared {
         };
         let shared = Arc::clone(self);
         std::thread::spawn(move || {
-            session::serve(&shared, id, stream);
-            if let Some(handle) = shared.lock().sessions.remove(&id) {
-                let _ = handle.shutdown(Shutdown::Both);
-            }
-            shared.changed.notify_all();
+            let ended = Ended { shared, id };
+            session::serve(&ended.shared, id, stream);
         });
+    }
+}
+
+/// Signs the session off when its thread ends, by a panic too.
+struct Ended {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(handle) = self.shared.lock().sessions.remove(&self.id) {
+            let _ = handle.shutdown(Shutdown::Both);
+        }
+        self.shared.changed.notify_all();
     }
 }
 
@@ -169,14 +182,15 @@ impl Server {
 
     /// Puts a message into the mailbox as another client and returns its UID.
     pub fn deliver(&self, user: &str, mailbox: &str, body: impl AsRef<[u8]>, flags: &[&str]) -> u32 {
-        let arrival = Arrival { body: body.as_ref().into(), flags: owned(flags), internal_date: None };
-        let uids = self.with(|model| model.append(Author::Other, user, mailbox, vec![arrival]));
+        let arrival = vec![Arrival::new(body, flags)];
+        let uids = self.with(|model| model.append(Author::Other, user, mailbox, arrival));
         uids.expect("the test delivers to a mailbox that exists")[0]
     }
 
     /// Changes flags as another client; returns the UIDs that changed.
     pub fn store(&self, user: &str, mailbox: &str, uids: &[u32], mode: StoreMode, flags: &[&str]) -> Vec<u32> {
-        self.with(|model| model.store(Author::Other, user, mailbox, uids, mode, &owned(flags)))
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.with(|model| model.store(Author::Other, user, mailbox, uids, mode, &flags))
     }
 
     /// Expunges the messages as another client, whatever their flags; returns those that were there.
@@ -239,10 +253,12 @@ impl Server {
 
     /// The expunges so far are forgotten: an older QRESYNC is answered with every absent UID.
     pub fn forget_vanished(&self, user: &str, mailbox: &str) {
-        self.change(user, mailbox, |mailbox| {
-            mailbox.vanished.clear();
-            mailbox.forgotten = mailbox.highest_mod_seq;
-        });
+        self.with(|model| model.forget_vanished(user, mailbox));
+    }
+
+    /// Another message under the same UID and UIDVALIDITY, which no server may do and some did.
+    pub fn replace(&self, user: &str, mailbox: &str, uid: u32, body: impl AsRef<[u8]>) {
+        self.with(|model| model.replace(user, mailbox, uid, body.as_ref()));
     }
 
     /// The mailbox's SELECT and STATUS fail with `[SERVERBUG]`, or no longer.
@@ -324,6 +340,7 @@ impl Server {
         core.model = state.0.clone();
         core.rules.clear();
         core.log.clear();
+        core.next_session = 0;
     }
 
     /// How many sessions there are.
@@ -371,8 +388,4 @@ impl Drop for Server {
             let _ = acceptor.join();
         }
     }
-}
-
-fn owned(flags: &[&str]) -> Vec<String> {
-    flags.iter().map(|flag| (*flag).to_owned()).collect()
 }

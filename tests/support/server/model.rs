@@ -134,7 +134,7 @@ impl Mailbox {
         flag.to_owned()
     }
 
-    fn next_mod_seq(&mut self) -> u64 {
+    pub fn next_mod_seq(&mut self) -> u64 {
         self.highest_mod_seq += 1;
         self.highest_mod_seq
     }
@@ -163,6 +163,14 @@ pub struct Arrival {
     pub flags: Vec<String>,
     /// `None`: the model's own time, a second later with each message.
     pub internal_date: Option<String>,
+}
+
+impl Arrival {
+    /// A message as another client would deliver it now.
+    pub fn new(body: impl AsRef<[u8]>, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self { body: body.as_ref().into(), flags, internal_date: None }
+    }
 }
 
 /// How STORE combines.
@@ -355,6 +363,7 @@ impl Model {
         let Some(source) = self.mailbox(user, from) else { return Vec::new() };
         let found: Vec<(u32, Message)> =
             uids.iter().filter_map(|uid| Some((*uid, source.messages.get(uid)?.clone()))).collect();
+        let order = source.keywords.clone();
         let Some(target) = self.mailbox_mut(user, to).filter(|_| !found.is_empty()) else { return Vec::new() };
         let mod_seq = target.next_mod_seq();
         let mut pairs = Vec::new();
@@ -362,7 +371,9 @@ impl Model {
             let as_uid = target.uid_next;
             target.uid_next += 1;
             message.mod_seq = mod_seq;
-            let flags: Vec<String> = message.flags.into_iter().collect();
+            // New keywords come in the order that they have at the source.
+            let mut flags: Vec<String> = message.flags.into_iter().collect();
+            flags.sort_by_key(|flag| order.iter().position(|keyword| keyword == flag));
             message.flags = target.spell(&flags);
             target.messages.insert(as_uid, message);
             pairs.push((uid, as_uid));
@@ -374,53 +385,14 @@ impl Model {
         pairs
     }
 
-    /// Gives the mailbox a new UIDVALIDITY and its messages new UIDs from 1, in order, as after a lost UID list.
-    pub fn bump_uid_validity(&mut self, user: &str, name: &str) {
-        let fresh = self.fresh();
-        let Some(mailbox) = self.mailbox_mut(user, name) else { return };
-        let messages = std::mem::take(&mut mailbox.messages);
-        let (keywords, role) = (std::mem::take(&mut mailbox.keywords), mailbox.role.take());
-        *mailbox = Mailbox { id: mailbox.id, keywords, role, ..fresh };
-        for (uid, (_, mut message)) in (1..).zip(messages) {
-            message.mod_seq = 1;
-            mailbox.messages.insert(uid, message);
-            mailbox.uid_next = uid + 1;
-        }
-        let uid_validity = mailbox.uid_validity;
-        self.note(Author::Other, user, Change::Renumbered { mailbox: name.to_owned(), uid_validity });
-    }
-
-    /// Lets HIGHESTMODSEQ fall to `mod_seq` with the same UIDVALIDITY, expunges forgotten, as Dovecot does when its
-    /// index files are lost.
-    pub fn lower_mod_seq(&mut self, user: &str, name: &str, mod_seq: u64) {
-        let Some(mailbox) = self.mailbox_mut(user, name) else { return };
-        mailbox.highest_mod_seq = mod_seq;
-        mailbox.forgotten = mod_seq;
-        mailbox.vanished.clear();
-        for message in mailbox.messages.values_mut() {
-            message.mod_seq = message.mod_seq.min(mod_seq);
-        }
-        self.note(Author::Other, user, Change::LostIndex { mailbox: name.to_owned(), mod_seq });
-    }
-
-    /// Puts another message under an existing UID, which no server may do and some did.
-    pub fn replace(&mut self, user: &str, name: &str, uid: u32, body: &[u8]) {
-        let Some(mailbox) = self.mailbox_mut(user, name) else { return };
-        let mod_seq = mailbox.next_mod_seq();
-        if let Some(message) = mailbox.messages.get_mut(&uid) {
-            message.body = body.into();
-            message.mod_seq = mod_seq;
-        }
-        self.note(Author::Other, user, Change::Replaced { mailbox: name.to_owned(), uid });
-    }
-
-    fn fresh(&mut self) -> Mailbox {
+    /// An empty mailbox with an identifier and a UIDVALIDITY of its own.
+    pub fn fresh(&mut self) -> Mailbox {
         self.next_id += 1;
         self.next_uid_validity += 1;
         Mailbox::new(self.next_id, self.next_uid_validity - 1)
     }
 
-    fn note(&mut self, author: Author, user: &str, change: Change) {
+    pub fn note(&mut self, author: Author, user: &str, change: Change) {
         self.history.push(Event { author, user: user.to_owned(), change });
     }
 }

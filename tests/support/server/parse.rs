@@ -248,24 +248,46 @@ impl SequenceSet {
         text.split(',').map(range).collect::<Option<_>>().map(Self)
     }
 
-    /// Whether it holds the number when `*` is `star`.
-    pub fn holds(&self, number: u32, star: u32) -> bool {
-        self.0.iter().any(|(from, to)| {
+    /// The ranges with `*` as `star`, sorted, for many questions.
+    pub fn at(&self, star: u32) -> Ranges {
+        let range = |(from, to): &(Option<u32>, Option<u32>)| {
             let (from, to) = (from.unwrap_or(star), to.unwrap_or(star));
-            (from.min(to)..=from.max(to)).contains(&number)
-        })
+            (from.min(to), from.max(to))
+        };
+        let mut sorted: Vec<(u32, u32)> = self.0.iter().map(range).collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<(u32, u32)> = Vec::new();
+        for (from, to) in sorted {
+            match merged.last_mut() {
+                Some((_, end)) if from <= *end => *end = to.max(*end),
+                _ => merged.push((from, to)),
+            }
+        }
+        Ranges(merged)
     }
 
-    /// The members of `numbers` in the order in which the set names them, each once.
+    /// The members of `numbers`, which are sorted, in the order in which the set names them, each once.
     pub fn in_order(&self, numbers: &[u32]) -> Vec<u32> {
         let star = numbers.last().copied().unwrap_or(0);
         let mut named: Vec<u32> = Vec::new();
-        for range in &self.0 {
-            let one = Self(vec![*range]);
-            named.extend(numbers.iter().filter(|number| one.holds(**number, star)));
+        for (from, to) in &self.0 {
+            let (from, to) = (from.unwrap_or(star), to.unwrap_or(star));
+            let start = numbers.partition_point(|number| *number < from.min(to));
+            let end = numbers.partition_point(|number| *number <= from.max(to));
+            named.extend(&numbers[start..end]);
         }
         let mut seen = std::collections::BTreeSet::new();
         named.retain(|number| seen.insert(*number));
         named
+    }
+}
+
+/// Ranges that neither overlap nor go backwards.
+pub struct Ranges(Vec<(u32, u32)>);
+
+impl Ranges {
+    pub fn hold(&self, number: u32) -> bool {
+        let after = self.0.partition_point(|(from, _)| *from <= number);
+        after > 0 && number <= self.0[after - 1].1
     }
 }

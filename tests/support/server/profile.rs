@@ -35,7 +35,8 @@ pub struct Profile {
     pub keywords: bool,
     /// COPYUID lists the UIDs as they were asked for (Courier), not sorted (Dovecot, Cyrus).
     pub copy_uid_in_request_order: bool,
-    /// EXPUNGE only takes messages whose `\Deleted` the session has seen (Dovecot).
+    /// EXPUNGE only takes messages whose `\Deleted` the session has seen, and says OK all the same. Dovecot does so
+    /// when the flag was set a moment ago (9 of 9 times), later not.
     pub expunges_only_what_the_session_saw: bool,
     /// CREATE makes the parents too; without it they are listed as `\Noselect`.
     pub create_makes_parents: bool,
@@ -89,7 +90,7 @@ impl Profile {
             uid_next_in_select: true,
             keywords: true,
             copy_uid_in_request_order: false,
-            expunges_only_what_the_session_saw: true,
+            expunges_only_what_the_session_saw: false,
             create_makes_parents: false,
             star_hides_vanished_top: false,
             bye_on_new_uid_validity: true,

@@ -203,7 +203,7 @@ fn permit(shared: &Shared, session: &Session, pieces: &[Piece], length: usize, w
     let Ok(command) = Command::parse(&[pieces, &[Piece::Literal(Vec::new()), Piece::Text(Vec::new())]].concat()) else {
         return Permission::Granted;
     };
-    if command.verb != "APPEND" || command.args.len() < 2 {
+    if command.verb != "APPEND" || command.args.len() < 2 || session.user.is_none() {
         return Permission::Granted;
     }
     let name = command.args[0].text().map(|name| canonical(&name)).unwrap_or_default();

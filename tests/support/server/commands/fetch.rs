@@ -108,7 +108,8 @@ fn vanished_line(scene: &Scene<'_>, set: &Arg, since: u64) -> Option<String> {
     let mailbox = scene.mailbox();
     let top = mailbox.messages.last_key_value().map_or(0, |(uid, _)| *uid);
     let star = if scene.session.profile.star_hides_vanished_top { top } else { mailbox.uid_next.saturating_sub(1) };
-    let gone: Vec<u32> = mailbox.vanished_since(since).into_iter().filter(|uid| set.holds(*uid, star)).collect();
+    let asked = set.at(star);
+    let gone: Vec<u32> = mailbox.vanished_since(since).into_iter().filter(|uid| asked.hold(*uid)).collect();
     Some(if gone.is_empty() { String::new() } else { format!("* VANISHED (EARLIER) {}\r\n", render::uid_list(gone)) })
 }
 

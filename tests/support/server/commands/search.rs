@@ -4,12 +4,13 @@ use super::super::model::Message;
 use super::super::parse::{Arg, SequenceSet};
 use super::super::render;
 use super::{Reply, Scene};
+use std::collections::BTreeSet;
 
 enum Key {
     All,
     Flag(&'static str),
     Keyword(String),
-    Uids(Vec<u32>),
+    Uids(BTreeSet<u32>),
     ModSeq(u64),
     Header(String, String),
     Larger(usize),
@@ -93,7 +94,7 @@ fn parse_key(scene: &Scene<'_>, args: &mut std::slice::Iter<'_, Arg>) -> Option<
         "ALL" => Key::All,
         "NOT" => Key::Not(Box::new(parse_key(scene, args)?)),
         "OR" => Key::Or(Box::new(parse_key(scene, args)?), Box::new(parse_key(scene, args)?)),
-        "UID" => Key::Uids(SequenceSet::parse(&args.next()?.text()?)?.in_order(&scene.view.uids)),
+        "UID" => Key::Uids(SequenceSet::parse(&args.next()?.text()?)?.in_order(&scene.view.uids).into_iter().collect()),
         "KEYWORD" => Key::Keyword(args.next()?.text()?),
         "UNKEYWORD" => Key::Not(Box::new(Key::Keyword(args.next()?.text()?))),
         "MODSEQ" if scene.session.profile.has("CONDSTORE") => Key::ModSeq(args.next()?.number()?),

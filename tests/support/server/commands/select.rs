@@ -83,7 +83,8 @@ fn describe(mut reply: Reply, session: &Session, mailbox: &Mailbox, view: &View)
 /// What changed since. A mod-sequence above the mailbox's own gets an empty answer and OK, as from Dovecot and Cyrus.
 fn delta(mut reply: Reply, mailbox: &Mailbox, view: &View, resync: &Resync) -> Reply {
     let star = mailbox.uid_next.saturating_sub(1);
-    let known = |uid: u32| resync.known.as_ref().is_none_or(|known| known.holds(uid, star));
+    let known = resync.known.as_ref().map(|known| known.at(star));
+    let known = |uid: u32| known.as_ref().is_none_or(|known| known.hold(uid));
     let gone: Vec<u32> = mailbox.vanished_since(resync.mod_seq).into_iter().filter(|uid| known(*uid)).collect();
     if !gone.is_empty() {
         reply = reply.line(format!("* VANISHED (EARLIER) {}", render::uid_list(gone)));

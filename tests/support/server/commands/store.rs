@@ -56,7 +56,8 @@ pub fn store(scene: &mut Scene<'_>, args: &[Arg]) -> Option<Reply> {
     Some(reply)
 }
 
-/// COPY and MOVE. MOVE tells COPYUID in an untagged OK, before the expunges.
+/// COPY and MOVE. MOVE tells COPYUID in an untagged OK, before the expunges. COPY is all or nothing (RFC 3501 6.4.7), a
+/// MOVE that fails has moved what it could (RFC 6851 3.3).
 pub fn copy(scene: &mut Scene<'_>, args: &[Arg], moving: bool) -> Option<Reply> {
     let [set, to] = args else { return None };
     let to = canonical(&to.text()?);
@@ -72,6 +73,9 @@ pub fn copy(scene: &mut Scene<'_>, args: &[Arg], moving: bool) -> Option<Reply> 
     if moving && scene.view.read_only {
         return Some(Reply::no("[READ-ONLY] Mailbox is read-only"));
     }
+    if refused && !moving {
+        return Some(Reply::no("Some messages could not be copied"));
+    }
     let uid_validity = target.uid_validity;
     let author = scene.session.author();
     let pairs = scene.model.copy(author, &scene.user, &scene.name, &uids, &to);
@@ -79,21 +83,20 @@ pub fn copy(scene: &mut Scene<'_>, args: &[Arg], moving: bool) -> Option<Reply> 
     if moving {
         scene.model.expunge(author, &scene.user, &scene.name, &from);
     }
-    let done = if moving { "Move completed." } else { "Copy completed." };
-    if refused {
-        return Some(Reply::no("Some messages could not be copied"));
-    }
-    if from.is_empty() {
-        return Some(Reply::ok("No messages found."));
-    }
-    if !scene.session.profile.has("UIDPLUS") {
-        return Some(Reply::ok(done));
+    let reply = match (refused, moving) {
+        (true, _) => Reply::no("Some messages could not be moved"),
+        (false, _) if from.is_empty() => Reply::ok("No messages found."),
+        (false, true) => Reply::ok("Move completed."),
+        (false, false) => Reply::ok("Copy completed."),
+    };
+    if from.is_empty() || !scene.session.profile.has("UIDPLUS") {
+        return Some(reply);
     }
     let code = format!("[COPYUID {uid_validity} {} {}]", render::uid_list(from), render::uid_list(into));
     Some(if moving {
-        Reply::ok(done).line(format!("* OK {code} Moved UIDs."))
+        reply.line(format!("* OK {code} Moved UIDs."))
     } else {
-        Reply::ok(&format!("{code} {done}"))
+        Reply::ok(&format!("{code} Copy completed."))
     })
 }
 
