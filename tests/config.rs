@@ -1,7 +1,8 @@
 //! The configuration, read from texts: what is accepted, what is refused, and in which words.
 
-use mailtwin::config::{Account, Config, ConfigError, Deletion, Environment, Guard, Source};
+use mailtwin::config::{Account, Config, ConfigError, Environment, Source};
 use mailtwin::remote::{Mechanism, Secret, Security, Target, TlsVersion};
+use mailtwin::sync::{Deletion, Guard};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,7 +1,11 @@
 //! `mailtwin approve` and `mailtwin reject`: a person decides about deletions that are held.
 
+use super::job::{failure, job};
+use super::status::count;
 use super::{Exit, Failure, Output, Selected, Selection};
 use crate::config::Config;
+use crate::worker::{Decision, decide};
+use serde::Serialize;
 
 const AFTER_APPROVE: &str = "\
 Examples:
@@ -45,15 +49,43 @@ pub(super) struct Held {
     pub(super) selection: Selection,
     /// Only the set with this number.
     #[arg(long, value_name = "NUMBER")]
-    pub(super) set: Option<u64>,
+    pub(super) set: Option<u32>,
 }
 
-pub(super) fn approve(arguments: &ApproveArguments, config: &Config, _output: &Output) -> Result<Exit, Failure> {
-    Selected::one(&arguments.held.selection, config)?;
-    Err(Failure::not_built("approve"))
+/// The form of `--json`.
+#[derive(Serialize)]
+struct Decided {
+    mailbox: String,
+    set: u32,
+    deletions: u32,
 }
 
-pub(super) fn reject(arguments: &RejectArguments, config: &Config, _output: &Output) -> Result<Exit, Failure> {
-    Selected::one(&arguments.held.selection, config)?;
-    Err(Failure::not_built("reject"))
+pub(super) fn approve(arguments: &ApproveArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    decide_on(&arguments.held, Decision::Approve, config, output)
+}
+
+pub(super) fn reject(arguments: &RejectArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    decide_on(&arguments.held, Decision::Reject, config, output)
+}
+
+fn decide_on(held: &Held, decision: Decision, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let Selected { account, mailboxes } = Selected::one(&held.selection, config)?;
+    let wanted = |name: &str| mailboxes.is_empty() || mailboxes.contains(name);
+    let decided = decide(&job(account, config), decision, &wanted, held.set).map_err(|e| failure(account, &e))?;
+    let (done, next) = match decision {
+        Decision::Approve => ("approved", "the next `mailtwin sync` deletes them"),
+        Decision::Reject => ("rejected", "the next `mailtwin sync` puts the messages back"),
+    };
+    if output.is_json() {
+        let told = decided.into_iter().map(|(mailbox, set, deletions)| Decided { mailbox, set, deletions });
+        output.json(&told.collect::<Vec<_>>());
+    } else if decided.is_empty() {
+        output.note(format!("{}: nothing is held there", account.name));
+    } else {
+        for (mailbox, set, deletions) in decided {
+            let deletions = count(deletions, "deletion");
+            output.note(format!("{}/{mailbox}: set {set}, {deletions} {done}; {next}", account.name));
+        }
+    }
+    Ok(Exit::Done)
 }

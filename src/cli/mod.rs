@@ -9,6 +9,7 @@ mod completions;
 mod exit;
 mod failure;
 mod folders;
+mod job;
 mod log;
 mod man;
 mod output;

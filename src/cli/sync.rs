@@ -1,7 +1,12 @@
 //! `mailtwin sync`: every named account, once.
 
-use super::{Exit, Failure, Output, Selected, Selection};
+use super::job::{failure, job, wait};
+use super::status::count;
+use super::{Exit, Failure, Output, Progress, Selected, Selection, Style};
 use crate::config::Config;
+use crate::sync::Side;
+use crate::worker::{Error, Event, Job, LeftOut, Mode, Report, run as run_pass};
+use serde::Serialize;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -26,7 +31,139 @@ pub(super) struct SyncArguments {
     pub(super) dry_run: bool,
 }
 
-pub(super) fn run(arguments: &SyncArguments, config: &Config, _output: &Output) -> Result<Exit, Failure> {
-    Selected::all(&arguments.selections, config)?;
-    Err(Failure::not_built(if arguments.dry_run { "sync --dry-run" } else { "sync" }))
+/// The form of `--json`.
+#[derive(Serialize)]
+struct Synced {
+    account: String,
+    dry_run: bool,
+    /// How it went; none if it failed.
+    report: Option<Report>,
+    /// Why it failed.
+    error: Option<String>,
+}
+
+pub(super) fn run(arguments: &SyncArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let mode = if arguments.dry_run { Mode::DryRun } else { Mode::Execute };
+    let mut exits = Vec::new();
+    let mut told = Vec::new();
+    for Selected { account, mailboxes } in Selected::all(&arguments.selections, config)? {
+        let job = job(account, config);
+        let only: Vec<String> = mailboxes.into_iter().collect();
+        let done = wait(watched(&job, &only, mode, output))?;
+        exits.push(match &done {
+            Ok(report) => summarise(account.name.as_str(), report, mode, output),
+            Err(error) => {
+                let failure = failure(account, error);
+                output.failure(&failure);
+                failure.exit
+            }
+        });
+        told.push(Synced {
+            account: account.name.to_string(),
+            dry_run: arguments.dry_run,
+            error: done.as_ref().err().map(Error::chain),
+            report: done.ok(),
+        });
+    }
+    if output.is_json() {
+        output.json(&told);
+    }
+    Ok(Exit::gravest(exits))
+}
+
+/// Runs a pass and shows its progress.
+async fn watched(job: &Job, only: &[String], mode: Mode, output: &Output) -> Result<Report, Error> {
+    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let pass = run_pass(job, only, mode, sender);
+    let mut pass = std::pin::pin!(pass);
+    let mut shown: Option<Progress> = None;
+    let (mut done, mut total, mut moved) = (0, 0, 0);
+    loop {
+        let event = tokio::select! {
+            biased;
+            Some(event) = events.recv() => event,
+            report = &mut pass => return report,
+        };
+        match event {
+            Event::LoggedIn { peer } => tracing::info!(account = %job.account, "logged in at {peer}."),
+            Event::LookingAgain(after) => {
+                let after = humantime::format_duration(after);
+                output.note(format!("{}: files are missing in the Maildir; looking again in {after}", job.account));
+            }
+            Event::Planned { fetch, append, other } => {
+                total = done + (fetch + append + other) as u64;
+                if mode == Mode::Execute && total > done {
+                    shown.get_or_insert_with(|| output.progress(&job.account)).set(done, total, moved);
+                }
+            }
+            Event::Done { messages, octets } => {
+                done += messages as u64;
+                moved += octets;
+                if let Some(progress) = &shown {
+                    progress.set(done, total.max(done), moved);
+                }
+            }
+        }
+    }
+}
+
+/// Tells how a pass went.
+fn summarise(account: &str, report: &Report, mode: Mode, output: &Output) -> Exit {
+    if !output.is_json() {
+        match mode {
+            Mode::DryRun => plan_lines(account, report).iter().for_each(|line| output.report(line)),
+            Mode::Execute => output.note(summary(account, report)),
+        }
+    }
+    for LeftOut { mailbox, reason, failed } in &report.left_out {
+        let style = if *failed { Style::Attention } else { Style::Faint };
+        output.note(format!("  {}: {reason}", output.paint_error(style, mailbox)));
+    }
+    if report.held > 0 && mode == Mode::Execute {
+        output.note(format!("  {} are held: see `mailtwin status {account}`", count(report.held, "deletion")));
+    }
+    if report.left_out.iter().any(|left| left.failed) {
+        Exit::Failed
+    } else if report.held > 0 {
+        Exit::Held
+    } else {
+        Exit::Done
+    }
+}
+
+fn summary(account: &str, report: &Report) -> String {
+    let parts = [
+        (report.fetched, "fetched"),
+        (report.appended, "uploaded"),
+        (report.flagged, "with other flags"),
+        (report.removed_here, "removed here"),
+        (report.removed_there, "removed on the server"),
+        (report.quarantined, "failed, see `mailtwin status`"),
+    ];
+    let told: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let made = report.plan.mailboxes.len();
+    let made = (made > 0).then(|| format!("{} made", count(made as u64, "mailbox")));
+    let told: Vec<String> = made.into_iter().chain(told).collect();
+    if told.is_empty() { format!("{account}: nothing to do") } else { format!("{account}: {}", told.join(", ")) }
+}
+
+/// The plan of a dry run, as lines.
+fn plan_lines(account: &str, report: &Report) -> Vec<String> {
+    let plan = &report.plan;
+    let mut lines: Vec<String> = plan.mailboxes.iter().map(|action| format!("{account}: {action}")).collect();
+    for planned in &plan.messages {
+        lines.extend(planned.actions.iter().map(|action| format!("{account}/{}: {action}", planned.mailbox)));
+    }
+    for held in &plan.held {
+        let place = match held.set.gone {
+            Side::Local => "on the server",
+            Side::Remote => "here",
+        };
+        let deletions = count(held.set.count, "deletion");
+        lines.push(format!("{account}/{}: {deletions} {place} would be held", held.mailbox));
+    }
+    if lines.is_empty() {
+        lines.push(format!("{account}: nothing to do"));
+    }
+    lines
 }

@@ -12,6 +12,7 @@ use super::problem::{Fault, Faults};
 use super::raw::{Section, Value};
 use crate::mail::escape;
 use crate::remote::Endpoint;
+use crate::sync::{Deletion, Guard};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,37 +61,6 @@ pub struct Account {
     pub keep_deleted: Duration,
     /// From how many deletions on a person is asked.
     pub guard: Guard,
-}
-
-/// What becomes of the server's message when the local one was deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Deletion {
-    /// It is moved to the server's Trash; inside Trash and Junk it is expunged.
-    #[default]
-    Trash,
-    /// It is expunged.
-    Expunge,
-    /// It stays.
-    Never,
-}
-
-/// The limits of deletions inferred from absence; what goes beyond is held until a person approves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guard {
-    /// Held above this many in one mailbox, or above `percent` of it, whichever is more.
-    pub deletions: u32,
-    /// See `deletions`; 0 to 100.
-    pub percent: u32,
-    /// Held where a mailbox of more than this many messages would be emptied.
-    pub emptied: u32,
-    /// Held above this many in the whole account within ten minutes.
-    pub per_10_minutes: u32,
-}
-
-impl Default for Guard {
-    fn default() -> Self {
-        Self { deletions: 50, percent: 25, emptied: 5, per_10_minutes: 500 }
-    }
 }
 
 /// Reads the table of an account; `None` if something in it is wrong, which is then in `faults`.

@@ -13,7 +13,7 @@ mod patterns;
 mod problem;
 mod raw;
 
-pub use account::{Account, AccountName, Deletion, Guard};
+pub use account::{Account, AccountName};
 pub use environment::Environment;
 pub use patterns::Patterns;
 pub use problem::{ConfigError, Problem};

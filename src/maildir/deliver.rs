@@ -113,6 +113,13 @@ impl Delivery {
     }
 }
 
+impl Staged {
+    /// Where the draft lies, its name there, and the file.
+    pub(super) fn draft_file(&self) -> (&Folder, &BaseName, &File) {
+        (&self.draft.folder, &self.draft.name, &self.draft.file)
+    }
+}
+
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.published {

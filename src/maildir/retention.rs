@@ -4,6 +4,7 @@
 //! being those of the deletion. A body is a hard link, or a copy where the file system has no link for us.
 
 use crate::mail::escape;
+use crate::maildir::deliver::Staged;
 use crate::maildir::dir::{Dir, kind};
 use crate::maildir::folder::Folder;
 use crate::maildir::scan::ScannedFile;
@@ -58,6 +59,24 @@ impl Retention {
             return Err(Error::Exists { name: escape(&name) });
         }
         Ok(stat.st_ino)
+    }
+
+    /// Keeps a message that was fetched for that, durably. Repeating it changes nothing.
+    ///
+    /// Its file goes on lying in `tmp` of the folder until `staged` is dropped.
+    pub fn keep_staged(&self, staged: &Staged, mailbox: u32, at: SystemTime) -> Result<(), Error> {
+        let (folder, name, body) = staged.draft_file();
+        body.sync_all().map_err(|e| Error::io("making a message durable", &e))?;
+        let kept = kept_name(name.as_bytes(), mailbox, at);
+        match folder.dirs.tmp.link("maildir.keep", name.as_bytes(), &self.dir, &kept) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                let body = folder.dirs.tmp.open_file(name.as_bytes())?;
+                self.copy(&body, &kept)?;
+            }
+            Err(e) => return Err(Error::new("keeping a message", name.as_bytes(), e)),
+        }
+        self.sync()
     }
 
     /// Makes the names of what was kept durable.

@@ -72,8 +72,7 @@ async fn log_in(imap: &mut Imap, endpoint: &Endpoint, confidential: bool) -> Res
     };
     let offered: BTreeSet<String> = imap.capabilities().mechanisms().map(str::to_ascii_uppercase).collect();
     let disabled = imap.capabilities().has("LOGINDISABLED");
-    let mechanism =
-        choose(&endpoint.mechanisms, &offered, disabled, confidential, have).map_err(Error::Mechanism)?;
+    let mechanism = choose(&endpoint.mechanisms, &offered, disabled, confidential, have).map_err(Error::Mechanism)?;
     let secret = match (&endpoint.token_command, &endpoint.password) {
         (Some(command), _) if mechanism.wants_token() => Some(secret::token(command, "the access token").await?),
         (_, Some(password)) if mechanism != Mechanism::External => {

@@ -147,7 +147,6 @@ fn the_bytes_of_format_1_stay_what_they_are() {
             messages: 2,
         }),
         parked: Some(Parked::GoneFromServer),
-        missing: 1,
     };
     let guard = GuardMemory {
         counted: vec![Counted { at: 1_700_000_000, mailbox: here, gone: Side::Remote, count: 60, of: 100 }],
@@ -168,9 +167,9 @@ fn the_bytes_of_format_1_stay_what_they_are() {
                 local: change("", "\\Seen").map(|change| (Flags::new(), change)),
                 merged: flags(),
             },
-            Action::DeleteRemote { uid: uid(67), name: name("r"), route: Route::Trash(MailboxId(9)) },
-            Action::DeleteRemote { uid: uid(68), name: name("e"), route: Route::Expunge },
-            Action::DeleteLocal { uid: None, name: name("l") },
+            Action::DeleteRemote { uid: uid(67), name: name("r"), route: Route::Trash(MailboxId(9)), inferred: true },
+            Action::DeleteRemote { uid: uid(68), name: name("e"), route: Route::Expunge, inferred: false },
+            Action::DeleteLocal { uid: None, name: name("l"), inferred: true },
         ],
         from: BTreeMap::from([(here, (epoch(77), uid(69)))]),
     };

@@ -125,19 +125,15 @@ pub(super) fn mailboxes() -> impl Strategy<Value = MailboxRecord> {
         any::<u32>(),
         prop::option::of(checkpoint),
         any::<bool>(),
-        any::<u8>(),
     );
-    (0u32..4, mailbox_names(), rest).prop_map(|(id, name, (path, role, validity, checkpoint, parked, missing))| {
-        MailboxRecord {
-            id: MailboxId(id),
-            name,
-            path,
-            role,
-            uid_validity: UidValidity::new(validity),
-            checkpoint,
-            parked: parked.then_some(Parked::GoneFromServer),
-            missing,
-        }
+    (0u32..4, mailbox_names(), rest).prop_map(|(id, name, (path, role, validity, checkpoint, parked))| MailboxRecord {
+        id: MailboxId(id),
+        name,
+        path,
+        role,
+        uid_validity: UidValidity::new(validity),
+        checkpoint,
+        parked: parked.then_some(Parked::GoneFromServer),
     })
 }
 
@@ -161,8 +157,17 @@ pub(super) fn actions() -> impl Strategy<Value = Action> {
         (uids(), names(), change(), flags(), change(), flags()).prop_map(|(uid, name, remote, seen, local, merged)| {
             Action::SetFlags { uid, name, remote, local: local.map(|change| (seen, change)), merged }
         }),
-        (uids(), names(), route).prop_map(|(uid, name, route)| Action::DeleteRemote { uid, name, route }),
-        (prop::option::of(uids()), names()).prop_map(|(uid, name)| Action::DeleteLocal { uid, name }),
+        (uids(), names(), route, any::<bool>()).prop_map(|(uid, name, route, inferred)| Action::DeleteRemote {
+            uid,
+            name,
+            route,
+            inferred
+        }),
+        (prop::option::of(uids()), names(), any::<bool>()).prop_map(|(uid, name, inferred)| Action::DeleteLocal {
+            uid,
+            name,
+            inferred
+        }),
     ]
 }
 

@@ -83,7 +83,6 @@ fn what_was_begun_and_settled_is_there_after_a_restart() {
         uid_validity: None,
         checkpoint: None,
         parked: None,
-        missing: 0,
     };
     let guard = GuardMemory { last_set: 7, ..GuardMemory::default() };
     let settlement = Settlement {

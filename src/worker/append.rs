@@ -71,7 +71,11 @@ impl Pass<'_> {
                     Appended::Refused(refusal) if refusal.has_code("OVERQUOTA") => {
                         self.quota_full = true;
                         let name = self.records.get(&mailbox).map(|r| r.name.to_string()).unwrap_or_default();
-                        self.leave_out(name, format!("uploads wait, for the server says that it is full: {refusal}"), true);
+                        self.leave_out(
+                            name,
+                            format!("uploads wait, for the server says that it is full: {refusal}"),
+                            true,
+                        );
                         Outcome::Moot
                     }
                     // The mailbox is gone; the next LIST tells.
@@ -120,11 +124,13 @@ impl Pass<'_> {
             let (sender, body) = mpsc::channel(4);
             let date = outgoing.internal_date.duration_since(UNIX_EPOCH).ok();
             let internal_date = date.and_then(|d| i64::try_from(d.as_secs()).ok());
+            self.octets += outgoing.size;
             uploads.push(Upload { flags, internal_date, size: outgoing.size, body });
             bodies.push((outgoing, sender));
         }
         // One after the other, as the command takes them.
-        let reader = tokio::task::spawn_blocking(move || bodies.into_iter().for_each(|(body, sink)| read_body(body, &sink)));
+        let reader =
+            tokio::task::spawn_blocking(move || bodies.into_iter().for_each(|(body, sink)| read_body(body, &sink)));
         let results = self.imap.append(&name, uploads).await;
         reader.await?;
         Ok(results?)

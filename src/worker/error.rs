@@ -1,6 +1,7 @@
 //! Why a pass over an account ended early.
 
-use crate::remote::{error as imap, session};
+use crate::remote::{connect, error as imap, session};
+use crate::worker::status::State;
 use crate::{maildir, store};
 
 /// Why a pass over an account ended early. What was done stays done.
@@ -35,5 +36,34 @@ impl From<maildir::Unavailable> for Error {
 impl From<tokio::task::JoinError> for Error {
     fn from(_: tokio::task::JoinError) -> Self {
         Self::Stopped
+    }
+}
+
+impl Error {
+    /// What an owner should know of the account because of this.
+    pub fn state(&self) -> State {
+        let imap = |error: &imap::Error| match error {
+            imap::Error::Login(_) => State::NeedsLogin,
+            imap::Error::Later { .. } | imap::Error::Protocol(_) | imap::Error::Upload { .. } => State::Temporary,
+            _ => State::Failed,
+        };
+        match self {
+            Self::Session(session::Error::Imap(error)) | Self::Imap(error) => imap(error),
+            Self::Session(session::Error::Connect(connect::Error::Later(_))) => State::Temporary,
+            Self::Store(store::Error::Locked { .. }) => State::Temporary,
+            Self::Maildir(maildir::Error::Unavailable(_) | maildir::Error::DiskFull { .. }) => State::LocalUnavailable,
+            Self::Session(_) | Self::Maildir(_) | Self::Store(_) | Self::Refused(_) | Self::Stopped => State::Failed,
+        }
+    }
+
+    /// The whole chain of causes, in one clause.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        text
     }
 }

@@ -68,7 +68,6 @@ impl Pass<'_> {
     ) -> Result<(), Error> {
         let picture = self.pictures.entry(mailbox).or_default();
         let mut changes: Vec<Change> = Vec::new();
-        let (mut fetched, mut appended, mut other) = (0, 0, 0);
         for (action, outcome) in actions.iter().zip(outcomes) {
             let settled = settle(picture, action, outcome, now());
             settled.iter().for_each(|change| picture.apply(change.clone()));
@@ -76,21 +75,16 @@ impl Pass<'_> {
             let report = &mut self.report;
             match (action, outcome) {
                 (_, Outcome::Failed(_)) => report.quarantined += 1,
-                (Action::Fetch { .. }, Outcome::Fetched(_)) => (report.fetched, fetched) = (report.fetched + 1, fetched + 1),
-                (Action::Append { .. }, Outcome::Appended(..)) => {
-                    (report.appended, appended) = (report.appended + 1, appended + 1);
-                }
-                (Action::SetFlags { .. }, Outcome::FlagsSet { .. }) => (report.flagged, other) = (report.flagged + 1, other + 1),
-                (Action::DeleteRemote { .. }, Outcome::Removed) => {
-                    (report.removed_there, other) = (report.removed_there + 1, other + 1);
-                }
-                (Action::DeleteLocal { .. }, Outcome::Removed) => {
-                    (report.removed_here, other) = (report.removed_here + 1, other + 1);
-                }
+                (Action::Fetch { .. }, Outcome::Fetched(_)) => report.fetched += 1,
+                (Action::Append { .. }, Outcome::Appended(..)) => report.appended += 1,
+                (Action::SetFlags { .. }, Outcome::FlagsSet { .. }) => report.flagged += 1,
+                (Action::DeleteRemote { .. }, Outcome::Removed) => report.removed_there += 1,
+                (Action::DeleteLocal { .. }, Outcome::Removed) => report.removed_here += 1,
                 _ => {}
             }
         }
-        let _ = self.events.send(Event::Done { fetched, appended, other, octets: 0 });
+        let octets = std::mem::take(&mut self.octets);
+        let _ = self.events.send(Event::Done { messages: actions.len(), octets });
         // What nobody knows stays in the journal, and the next look finds it out.
         let unknown = outcomes.contains(&Outcome::Unknown);
         let closed = if unknown { vec![] } else { vec![batch.id] };

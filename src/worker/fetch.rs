@@ -1,7 +1,9 @@
 //! Messages of the server become files: streamed into `tmp`, made durable together, then shown.
 
 use crate::mail::{BaseName, SpecialUse, Uid, UidSet};
-use crate::maildir::{Arrival, Delivery, Error as MaildirError, Folder, NameGenerator, Staged, place, publish};
+use crate::maildir::{
+    Arrival, Delivery, Error as MaildirError, Folder, NameGenerator, Retention, Staged, place, publish,
+};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{BodyChunk, FetchedBody};
 use crate::sync::{Action, MailboxId, Outcome};
@@ -57,15 +59,8 @@ impl Pass<'_> {
         uids: &[Uid],
         outcomes: &mut [Outcome],
     ) -> Result<(), Error> {
-        let (sink, pieces) = mpsc::channel(IN_FLIGHT);
-        // The drafts get names of their own: which message a body is, is known only when its response ends.
-        let names = NameGenerator::new(super::pass::now(), 0, std::process::id(), "draft", fastrand::u64(..));
-        let drafts_in = folder.clone();
-        let writer = tokio::task::spawn_blocking(move || write_bodies(&drafts_in, names, pieces));
-        let fetched = self.imap.fetch_bodies(&uids.iter().copied().collect(), sink).await;
-        // A full disk is the reason, a closed sink only what follows from it.
-        let mut drafts = writer.await??;
-        let mut bodies: BTreeMap<Uid, FetchedBody> = fetched?.into_iter().map(|body| (body.uid, body)).collect();
+        let (fetched, mut drafts) = self.stream(folder, &uids.iter().copied().collect()).await?;
+        let mut bodies: BTreeMap<Uid, FetchedBody> = fetched.into_iter().map(|body| (body.uid, body)).collect();
         let mut arrivals = Vec::new();
         let mut numbers = Vec::new();
         let mut absent = Vec::new();
@@ -80,6 +75,7 @@ impl Pass<'_> {
                 outcomes[*number] = Outcome::Failed("the server sends it without its body".into());
                 continue;
             }
+            self.octets += staged.size;
             numbers.push(*number);
             arrivals.push(arrival(staged, name, flags, role));
         }
@@ -110,6 +106,58 @@ impl Pass<'_> {
     }
 }
 
+impl Pass<'_> {
+    /// Fetches messages into the retention area, for they are about to be expunged; a clause if one could not be had.
+    pub(super) async fn retain(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        folder: &Folder,
+    ) -> Result<Result<(), String>, Error> {
+        let all: Vec<Uid> = uids.iter().collect();
+        for window in all.chunks(WINDOW) {
+            let set: UidSet = window.iter().copied().collect();
+            let (bodies, mut drafts) = self.stream(folder, &set).await?;
+            let (mut staged, mut got) = (Vec::new(), UidSet::new());
+            for body in bodies {
+                if let Some(draft) = drafts.remove(&body.literal) {
+                    staged.push(finish(draft, body.internal_date).await?);
+                    got.insert(body.uid);
+                }
+            }
+            drop(drafts);
+            if self.imap.search(&set).await?.iter().any(|uid| !got.contains(uid)) {
+                return Ok(Err("a copy of it could not be had from the server before expunging it".into()));
+            }
+            let (state_dir, account) = (self.job.state_dir.clone(), self.job.account.clone());
+            blocking(move || {
+                let retention = Retention::open(&state_dir, &account)?;
+                let at = SystemTime::now();
+                staged.iter().try_for_each(|staged| Ok(retention.keep_staged(staged, mailbox.0, at)?))
+            })
+            .await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Fetches messages into drafts.
+    async fn stream(
+        &mut self,
+        folder: &Folder,
+        uids: &UidSet,
+    ) -> Result<(Vec<FetchedBody>, BTreeMap<u64, Delivery>), Error> {
+        let (sink, pieces) = mpsc::channel(IN_FLIGHT);
+        // The drafts get names of their own: which message a body is, is known only when its response ends.
+        let names = NameGenerator::new(super::pass::now(), 0, std::process::id(), "draft", fastrand::u64(..));
+        let drafts_in = folder.clone();
+        let writer = tokio::task::spawn_blocking(move || write_bodies(&drafts_in, names, pieces));
+        let fetched = self.imap.fetch_bodies(uids, sink).await;
+        // A full disk is the reason, a closed sink only what follows from it.
+        let drafts = writer.await??;
+        Ok((fetched?, drafts))
+    }
+}
+
 fn uid_of(action: &Action) -> Option<Uid> {
     match action {
         Action::Fetch { uid, .. } => Some(*uid),
@@ -117,12 +165,7 @@ fn uid_of(action: &Action) -> Option<Uid> {
     }
 }
 
-fn arrival(
-    staged: Staged,
-    name: &BaseName,
-    flags: &crate::mail::Flags,
-    role: Option<SpecialUse>,
-) -> Arrival {
+fn arrival(staged: Staged, name: &BaseName, flags: &crate::mail::Flags, role: Option<SpecialUse>) -> Arrival {
     Arrival { staged, base: name.clone(), subdir: place(flags, role), flags: flags.clone() }
 }
 
@@ -144,7 +187,9 @@ fn write_bodies(
     while let Some(piece) = pieces.blocking_recv() {
         let draft = match drafts.entry(piece.literal) {
             std::collections::btree_map::Entry::Occupied(draft) => draft.into_mut(),
-            std::collections::btree_map::Entry::Vacant(vacant) => vacant.insert(Delivery::begin(folder, &names.next())?),
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(Delivery::begin(folder, &names.next())?)
+            }
         };
         draft.write(&piece.bytes)?;
     }

@@ -36,10 +36,7 @@ impl Pass<'_> {
     }
 
     /// Changes flags on the server; tells which messages were seen with them, and which were refused.
-    async fn store_flags(
-        &mut self,
-        actions: &[Numbered<'_>],
-    ) -> Result<(BTreeSet<Uid>, BTreeMap<Uid, String>), Error> {
+    async fn store_flags(&mut self, actions: &[Numbered<'_>]) -> Result<(BTreeSet<Uid>, BTreeMap<Uid, String>), Error> {
         let mut groups: Vec<(&FlagChange, UidSet)> = Vec::new();
         for (_, action) in actions {
             let Action::SetFlags { uid, remote: Some(change), .. } = action else { continue };

@@ -89,7 +89,8 @@ fn lost_state(store: &Store, health: &Health, marker: &RootMarker, job: &Job) ->
     let what = match health {
         Health::SetAside(path) => format!("the state database was damaged, and lies in {} now", path.display()),
         Health::New | Health::Clean | Health::Repaired { .. } => {
-            "its state was lost, or is in another state directory (a service and a shell have different ones)".to_owned()
+            "its state was lost, or is in another state directory (a service and a shell have different ones)"
+                .to_owned()
         }
     };
     format!(

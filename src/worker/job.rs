@@ -72,15 +72,11 @@ pub enum Event {
         /// Everything else.
         other: usize,
     },
-    /// Something was done.
+    /// Actions were carried out.
     Done {
-        /// Messages fetched.
-        fetched: usize,
-        /// Messages uploaded.
-        appended: usize,
-        /// Other actions.
-        other: usize,
-        /// Octets of messages moved.
+        /// How many.
+        messages: usize,
+        /// Octets of messages moved with them.
         octets: u64,
     },
 }

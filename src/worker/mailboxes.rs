@@ -35,8 +35,7 @@ impl Pass<'_> {
         let (listed, delimiter) = self.place(&listing);
         let directories = self.directories(delimiter).await?;
         let trash = crate::sync::table::find_trash(&listed).map(|t| (t.name.clone(), t.place.clone()));
-        let wanted: Vec<Listed> =
-            listed.iter().filter(|l| self.is_wanted(&l.name, delimiter, only)).cloned().collect();
+        let wanted: Vec<Listed> = listed.iter().filter(|l| self.is_wanted(&l.name, delimiter, only)).cloned().collect();
         let directories = directories
             .into_iter()
             .filter(|(_, d)| d.name.as_ref().map_or(only.is_empty(), |name| self.is_wanted(name, delimiter, only)))
@@ -69,7 +68,11 @@ impl Pass<'_> {
                 MailboxVerdict::Parked(id) => {
                     if let Some(record) = self.records.get(&id) {
                         let name = record.name.to_string();
-                        self.leave_out(name, "it is gone from the server; its Maildir is kept and not synchronised", false);
+                        self.leave_out(
+                            name,
+                            "it is gone from the server; its Maildir is kept and not synchronised",
+                            false,
+                        );
                     }
                 }
                 MailboxVerdict::GoneHere(id) => {
@@ -131,9 +134,7 @@ impl Pass<'_> {
                 let marker = Folder::open(&root, &path).and_then(|folder| folder.marker());
                 let name = to_remote(&path, delimiter, Layout::Nested).map_err(|reason| reason.to_string());
                 let directory = match marker {
-                    Ok(Some(marker)) if marker.state == state => {
-                        Directory { marker: Some(MailboxId(marker.id)), name }
-                    }
+                    Ok(Some(marker)) if marker.state == state => Directory { marker: Some(MailboxId(marker.id)), name },
                     Ok(Some(_)) => Directory { marker: None, name: Err("it has the marker of another state".into()) },
                     Ok(None) => Directory { marker: None, name },
                     Err(reason) => Directory { marker: None, name: Err(reason.to_string()) },
@@ -170,7 +171,11 @@ impl Pass<'_> {
             Err(error) => return Err(error.into()),
         };
         if listed || answered || !again.warnings.is_empty() {
-            self.leave_out(record.name.to_string(), "the server does not list it, but knows it; it is looked for again", true);
+            self.leave_out(
+                record.name.to_string(),
+                "the server does not list it, but knows it; it is looked for again",
+                true,
+            );
             return Ok(());
         }
         let reason = "it is gone from the server; its Maildir is kept and not synchronised any more";
@@ -226,7 +231,9 @@ impl Pass<'_> {
                 && let Err(error) = self.create_local(id, name, path).await
             {
                 match error {
-                    Error::Maildir(reason @ (crate::maildir::Error::Hostile { .. } | crate::maildir::Error::Exists { .. })) => {
+                    Error::Maildir(
+                        reason @ (crate::maildir::Error::Hostile { .. } | crate::maildir::Error::Exists { .. }),
+                    ) => {
                         self.leave_out(name.to_string(), reason.to_string(), true);
                         continue;
                     }

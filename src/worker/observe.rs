@@ -51,10 +51,7 @@ impl Observed {
 
 impl Pass<'_> {
     /// Looks at both sides of these mailboxes.
-    pub(super) async fn observe(
-        &mut self,
-        ids: &BTreeSet<MailboxId>,
-    ) -> Result<BTreeMap<MailboxId, Observed>, Error> {
+    pub(super) async fn observe(&mut self, ids: &BTreeSet<MailboxId>) -> Result<BTreeMap<MailboxId, Observed>, Error> {
         for id in ids {
             if !self.pictures.contains_key(id) {
                 let (store, id) = (self.store.clone(), *id);
@@ -117,9 +114,9 @@ impl Pass<'_> {
                     Seen::LookAgain(after) => {
                         // Only a look that agrees with the one before keeps its age.
                         let agrees = first.get(&id).is_some_and(|before| {
-                            picture.local_side().all(|name| {
-                                before.messages.contains_key(name) == look.messages.contains_key(name)
-                            })
+                            picture
+                                .local_side()
+                                .all(|name| before.messages.contains_key(name) == look.messages.contains_key(name))
                         });
                         if !agrees {
                             first.insert(id, look);
@@ -134,7 +131,11 @@ impl Pass<'_> {
                 if waited > MAX_WAIT {
                     for id in std::mem::take(&mut open) {
                         let name = self.records.get(&id).map(|r| r.name.to_string()).unwrap_or_default();
-                        self.leave_out(name, "files keep vanishing from its Maildir; it is left alone until that stops", true);
+                        self.leave_out(
+                            name,
+                            "files keep vanishing from its Maildir; it is left alone until that stops",
+                            true,
+                        );
                     }
                     break;
                 }
@@ -200,7 +201,9 @@ impl Pass<'_> {
             if self.is_quiet(&picture, &seen) {
                 return Ok(Some(seen));
             }
-            return self.select(record, &picture, Here { folder: seen.folder, scan: seen.scan, local: seen.local }, false).await;
+            return self
+                .select(record, &picture, Here { folder: seen.folder, scan: seen.scan, local: seen.local }, false)
+                .await;
         }
         self.select(record, &picture, here, interrupted).await
     }
@@ -228,7 +231,10 @@ impl Pass<'_> {
     ) -> Result<Option<Observed>, Error> {
         let since = record.checkpoint.and_then(|c| Some((c.uid_validity, c.highest_mod_seq?))).filter(|_| !full);
         self.selected = None;
-        if record.uid_validity.is_none() && self.mode == crate::worker::Mode::DryRun && !self.statuses.contains_key(&record.name) {
+        if record.uid_validity.is_none()
+            && self.mode == crate::worker::Mode::DryRun
+            && !self.statuses.contains_key(&record.name)
+        {
             // A dry run, and the mailbox is not made yet.
             return Ok(Some(nothing_there(here)));
         }
@@ -303,10 +309,7 @@ impl Pass<'_> {
     }
 
     /// Lists every message with its flags, and tells how many there are meanwhile.
-    async fn list_all(
-        &mut self,
-        exists: u32,
-    ) -> Result<(BTreeMap<Uid, crate::mail::Flags>, u32), Error> {
+    async fn list_all(&mut self, exists: u32) -> Result<(BTreeMap<Uid, crate::mail::Flags>, u32), Error> {
         let news = self.imap.take_news();
         let exists = news.exists.unwrap_or(exists);
         if exists == 0 {
@@ -341,11 +344,8 @@ fn unchanged(record: &MailboxRecord, status: &Status, picture: &Picture) -> Opti
     if told != checkpoint {
         return None;
     }
-    let numbers = Numbers {
-        uid_validity: told.uid_validity,
-        exists: told.messages,
-        highest_mod_seq: told.highest_mod_seq,
-    };
+    let numbers =
+        Numbers { uid_validity: told.uid_validity, exists: told.messages, highest_mod_seq: told.highest_mod_seq };
     let view = RemoteView::after(picture, &checkpoint, &numbers, &Delta::default()).ok()?;
     Some((view, checkpoint))
 }

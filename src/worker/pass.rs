@@ -10,6 +10,7 @@ use crate::sync::{
     Route, Rules, Watched, Work, guard, reconcile, spare, waves,
 };
 use crate::worker::observe::Observed;
+use crate::worker::status::{self, Told};
 use crate::worker::{AccountPlan, Error, Event, Ground, Job, LeftOut, Report, ground};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,26 +29,41 @@ pub enum Mode {
 /// After so many rounds the rest is left to the next pass: somebody else is changing things all the time.
 const MAX_ROUNDS: usize = 8;
 
-/// Makes one pass over an account. `only` names the mailboxes, decoded; empty: all.
+/// Makes one pass over an account. `only` names the mailboxes, decoded, with `/` between the levels; empty: all.
 ///
-/// What was done before an error stays done, and is remembered. Not cancel-safe in the sense of being finished: dropped at
-/// any point it is like a crash, which the next pass recovers from.
+/// What was done before an error stays done, and is remembered; the status file tells of both. Not cancel-safe in the sense
+/// of being finished: dropped at any point it is like a crash, which the next pass recovers from.
 pub async fn run(job: &Job, only: &[String], mode: Mode, events: UnboundedSender<Event>) -> Result<Report, Error> {
+    let mut told = Told::default();
+    let done = attempt(job, only, mode, events, &mut told).await;
+    if mode == Mode::Execute {
+        status::tell(job, &done, told).await;
+    }
+    done
+}
+
+async fn attempt(
+    job: &Job,
+    only: &[String],
+    mode: Mode,
+    events: UnboundedSender<Event>,
+    told: &mut Told,
+) -> Result<Report, Error> {
     let prepared = job.clone();
     let ground = blocking(move || ground::prepare(&prepared)).await?;
     let opened = session::open(&job.endpoint).await?;
+    told.tier = Some(opened.imap.tier());
+    // Nobody may be listening, here and below.
     let _ = events.send(Event::LoggedIn { peer: opened.peer });
     let mut pass = Pass::new(job, mode, ground, opened.imap, events).await?;
     let done = pass.run(only).await;
-    let Pass { imap, report, .. } = pass;
-    match done {
-        Ok(()) => {
-            // Nothing depends on the answer.
-            let _ = imap.logout().await;
-            Ok(report)
-        }
-        Err(error) => Err(error),
-    }
+    let Pass { imap, mut report, records, pictures, .. } = pass;
+    told.mailboxes = status::mailboxes(&records, &pictures);
+    report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
+    done?;
+    // Nothing depends on the answer.
+    let _ = imap.logout().await;
+    Ok(report)
 }
 
 /// Runs what blocks away from the threads that wait.
@@ -81,6 +97,8 @@ pub(super) struct Pass<'j> {
     pub reserved: Vec<MailboxAction>,
     pub names: NameGenerator,
     pub quota_full: bool,
+    /// Octets of messages moved since the last batch was settled.
+    pub octets: u64,
     pub report: Report,
 }
 
@@ -96,13 +114,8 @@ impl<'j> Pass<'j> {
         let (records, batches) = blocking(move || Ok((store.mailboxes()?, store.batches()?))).await?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let names = NameGenerator::new(
-            since.as_secs(),
-            since.subsec_micros(),
-            std::process::id(),
-            &host,
-            fastrand::u64(..),
-        );
+        let names =
+            NameGenerator::new(since.as_secs(), since.subsec_micros(), std::process::id(), &host, fastrand::u64(..));
         Ok(Self {
             job,
             mode,
@@ -120,6 +133,7 @@ impl<'j> Pass<'j> {
             reserved: Vec::new(),
             names,
             quota_full: false,
+            octets: 0,
             report: Report::default(),
         })
     }
@@ -276,11 +290,7 @@ impl<'j> Pass<'j> {
     }
 
     /// Takes the checkpoint of every mailbox in which nothing was left to do.
-    async fn advance(
-        &mut self,
-        plans: &[MailboxPlan],
-        observed: &BTreeMap<MailboxId, Observed>,
-    ) -> Result<(), Error> {
+    async fn advance(&mut self, plans: &[MailboxPlan], observed: &BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
         let mut mailboxes = Vec::new();
         for plan in plans.iter().filter(|plan| plan.actions.is_empty()) {
             let (Some(record), Some(seen)) = (self.records.get_mut(&plan.mailbox), observed.get(&plan.mailbox)) else {

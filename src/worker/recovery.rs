@@ -16,8 +16,7 @@ impl Pass<'_> {
     /// Settles the open batches of every mailbox that was seen whole. One that was not keeps its batches open.
     pub(super) async fn recover(&mut self, observed: &mut BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
         debug_assert_eq!(self.mode, Mode::Execute);
-        let concerned: BTreeSet<MailboxId> =
-            self.batches.iter().flat_map(|batch| involved(&batch.work)).collect();
+        let concerned: BTreeSet<MailboxId> = self.batches.iter().flat_map(|batch| involved(&batch.work)).collect();
         // The recovery may pair a message with a file that was moved on: all Maildirs have to be known.
         let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none()).map(|r| r.id);
         let unseen: BTreeSet<MailboxId> = mirrored.filter(|id| !observed.contains_key(id)).collect();

@@ -3,11 +3,17 @@
 //! It is a report, not a memory: nothing is decided by what stands in it, and it may be deleted at any time. Every
 //! text in it is escaped already, so that it can go to a terminal as it is.
 
+use crate::mail::escape;
+use crate::remote::imap::Tier;
+use crate::sync::{self, Known, Lone, MailboxId, MailboxRecord, Picture, Why};
+use crate::worker::{Error, Job, Report};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The version of the form that this program writes. Fields may be added within a version; a higher one is refused.
 pub const VERSION: u32 = 1;
@@ -176,6 +182,115 @@ fn path(state_dir: &Path, account: &str) -> PathBuf {
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// What a pass learnt for the status, whether it failed or not.
+#[derive(Default)]
+pub(super) struct Told {
+    pub tier: Option<Tier>,
+    pub mailboxes: Vec<MailboxStatus>,
+}
+
+/// What is to be shown of the mailboxes.
+pub(super) fn mailboxes(
+    records: &BTreeMap<MailboxId, MailboxRecord>,
+    pictures: &BTreeMap<MailboxId, Picture>,
+) -> Vec<MailboxStatus> {
+    let mut shown = Vec::new();
+    for record in records.values().filter(|record| record.path.is_some()) {
+        let nothing = Picture::new();
+        let picture = pictures.get(&record.id).unwrap_or(&nothing);
+        let mut sets: BTreeMap<(u32, sync::Side), u64> = BTreeMap::new();
+        let mut quarantined = Vec::new();
+        let mut failed = |what: String, quarantine: &sync::Quarantine| {
+            quarantined.push(Quarantined {
+                what,
+                reason: quarantine.reason.clone(),
+                attempts: quarantine.attempts,
+                retry_at: Some(quarantine.due),
+            });
+        };
+        let mut hold = |hold: &sync::Hold| {
+            if !hold.released {
+                *sets.entry((hold.set, hold.gone)).or_default() += 1;
+            }
+        };
+        for (uid, known) in picture.uids() {
+            match known {
+                Known::Pair(pair) => {
+                    pair.trouble.iter().for_each(|quarantine| failed(format!("UID {uid}"), quarantine));
+                    pair.hold.iter().for_each(&mut hold);
+                }
+                Known::Lone(Lone { why: Why::Quarantined(quarantine), .. }) => failed(format!("UID {uid}"), quarantine),
+                Known::Lone(Lone { why: Why::Held(held), .. }) => hold(held),
+                Known::Lone(_) => {}
+            }
+        }
+        for (name, lone) in picture.lone_local() {
+            match &lone.why {
+                Why::Quarantined(quarantine) => failed(name.to_string(), quarantine),
+                Why::Held(held) => hold(held),
+                Why::Pending | Why::Kept | Why::Filtered => {}
+            }
+        }
+        let held = sets.into_iter().map(|((set, gone), deletions)| HeldSet {
+            number: set.into(),
+            deletions,
+            // Where they would be deleted is the other side of where they are missing.
+            side: match gone {
+                sync::Side::Local => Side::Remote,
+                sync::Side::Remote => Side::Local,
+            },
+        });
+        shown.push(MailboxStatus {
+            name: record.name.to_string(),
+            local: record.path.as_deref().map(escape),
+            messages: picture.pairs().count() as u64,
+            held: held.collect(),
+            quarantined,
+            parked: record.parked.is_some(),
+        });
+    }
+    shown.sort_by(|a, b| a.name.cmp(&b.name));
+    shown
+}
+
+/// Writes the status of an account after a pass. A status that cannot be written is logged and nothing else.
+pub(super) async fn tell(job: &Job, done: &Result<Report, Error>, told: Told) {
+    let (state_dir, account) = (job.state_dir.clone(), job.account.clone());
+    let state = match done {
+        Ok(report) if report.left_out.iter().any(|left| left.failed) => State::Failed,
+        Ok(report) if report.held > 0 => State::Held,
+        Ok(_) => State::Ok,
+        Err(error) => error.state(),
+    };
+    let error = match done {
+        Ok(report) => {
+            report.left_out.iter().find(|left| left.failed).map(|left| format!("{}: {}", left.mailbox, left.reason))
+        }
+        Err(error) => Some(error.chain()),
+    };
+    let success = done.is_ok();
+    let written = tokio::task::spawn_blocking(move || {
+        let mut status =
+            AccountStatus::load(&state_dir, &account).unwrap_or_else(|_| AccountStatus::never_synced(&account));
+        status.state = state;
+        status.last_error = error;
+        status.tier = told.tier.map(|tier| format!("{tier:?}")).or(status.tier);
+        for mailbox in told.mailboxes {
+            // A pass over some mailboxes says nothing of the others.
+            status.mailboxes.retain(|known| known.name != mailbox.name);
+            status.mailboxes.push(mailbox);
+        }
+        status.mailboxes.sort_by(|a, b| a.name.cmp(&b.name));
+        if success {
+            status.last_success = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|d| d.as_secs());
+        }
+        status.save(&state_dir)
+    });
+    if let Ok(Err(error)) = written.await {
+        tracing::warn!(account = %job.account, "the status file could not be written: {error}.");
+    }
 }
 
 #[cfg(test)]

@@ -21,24 +21,31 @@ const SERVER_FIRST: [&str; 3] = ["CRAM-MD5", "LOGIN", "DIGEST-MD5"];
 impl Imap {
     /// Reads the greeting of a server and asks for its capabilities if the greeting does not tell them.
     ///
-    /// `timeout` is the longest silence that any later wait endures; the capabilities in `disabled` are taken for absent.
+    /// `greeted`: the greeting was read already, before STARTTLS; what it told counts no more, so the capabilities are
+    /// asked for. `timeout` is the longest silence that any later wait endures; the capabilities in `disabled` are taken
+    /// for absent.
     ///
     /// # Errors
     /// [`Error::Later`] when the server says BYE or nothing.
     pub async fn greet(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        greeted: bool,
         timeout: Duration,
         disabled: &[String],
     ) -> Result<Self, Error> {
         let mut connection = Connection::open(stream, timeout).await?;
-        let Response::Untagged(Untagged::Condition(greeting)) = connection.next().await? else {
-            return Err(Error::Protocol("the greeting is none of IMAP".into()));
-        };
-        let preauth = match greeting.status {
-            Status::Ok => false,
-            Status::PreAuth => true,
-            Status::Bye | Status::No | Status::Bad => return Err(goodbye(&greeting)),
-        };
+        let (mut preauth, mut told) = (false, None);
+        if !greeted {
+            let Response::Untagged(Untagged::Condition(greeting)) = connection.next().await? else {
+                return Err(Error::Protocol("the greeting is none of IMAP".into()));
+            };
+            preauth = match greeting.status {
+                Status::Ok => false,
+                Status::PreAuth => true,
+                Status::Bye | Status::No | Status::Bad => return Err(goodbye(&greeting)),
+            };
+            told = greeting.capabilities();
+        }
         let mut imap = Self {
             connection,
             capabilities: Capabilities::new(disabled),
@@ -46,7 +53,7 @@ impl Imap {
             enabled: Vec::new(),
             mailboxes: Mailboxes::default(),
         };
-        imap.learn_capabilities(greeting.capabilities()).await?;
+        imap.learn_capabilities(told).await?;
         Ok(imap)
     }
 

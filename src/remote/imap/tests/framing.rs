@@ -104,7 +104,7 @@ async fn a_session_does_not_care_how_its_octets_are_cut() {
             "S: A0002 OK",
         ];
         let server = serve(theirs, script.iter().map(|line| (*line).to_owned()).collect());
-        let mut imap = Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting");
+        let mut imap = Imap::greet(ours, false, TIMEOUT, &[]).await.expect("a greeting");
         assert_eq!(imap.search_all().await.expect("an answer"), uids("1:3"));
         server.finish().await;
     }
@@ -124,7 +124,7 @@ async fn a_server_that_talks_before_it_listens_does_not_block_us() {
         let _ = stream.write_all(b"A0002 OK x\r\n").await;
         said
     });
-    let mut imap = Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting");
+    let mut imap = Imap::greet(ours, false, TIMEOUT, &[]).await.expect("a greeting");
     let long = name(&"n".repeat(300));
     imap.create(&long).await.expect("created");
     assert!(server.await.expect("a server").starts_with("A0002 CREATE \"nnn"));
@@ -137,7 +137,7 @@ async fn junk_in_the_place_of_an_answer_is_an_error() {
         let text = format!("* OK [CAPABILITY IMAP4rev1] x\r\n{junk}");
         theirs.write_all(text.as_bytes()).await.expect("room");
         theirs.shutdown().await.expect("an end");
-        let mut imap = Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting");
+        let mut imap = Imap::greet(ours, false, TIMEOUT, &[]).await.expect("a greeting");
         let error = error(imap.search_all().await);
         assert!(matches!(error, Error::Protocol(_) | Error::Later { .. }), "{junk:?}: {error}");
         assert!(!imap.is_alive());

@@ -48,7 +48,7 @@ async fn answered(capabilities: &str, answer: &'static str) -> Imap {
         let _ = stream.write_all(answer.as_bytes()).await;
         let _ = stream.shutdown().await;
     });
-    Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting")
+    Imap::greet(ours, false, TIMEOUT, &[]).await.expect("a greeting")
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn endless_junk_ends_the_session() {
         let _ = theirs.write_all(b"* OK [CAPABILITY IMAP4rev1] x\r\n").await;
         while theirs.write_all(b"* XJUNK\r\n").await.is_ok() {}
     });
-    let mut imap = Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting");
+    let mut imap = Imap::greet(ours, false, TIMEOUT, &[]).await.expect("a greeting");
     assert!(is_protocol(&error(imap.noop().await)));
 }
 

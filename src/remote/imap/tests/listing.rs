@@ -176,6 +176,6 @@ async fn a_flood_of_mailboxes_ends_the_session() {
         let _ = theirs.write_all(b"A0002 OK\r\nA0003 OK\r\n").await;
         let _ = tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await;
     });
-    let mut imap = Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting");
+    let mut imap = Imap::greet(ours, false, TIMEOUT, &[]).await.expect("a greeting");
     assert!(is_protocol(&error(imap.list().await)));
 }

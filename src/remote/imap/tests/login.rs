@@ -25,7 +25,7 @@ impl Sasl for Parrot {
 async fn greeted(lines: &[&str]) -> Result<Imap, Error> {
     let (ours, theirs) = duplex(4096);
     let _server = serve(theirs, lines.iter().map(|line| (*line).to_owned()).collect());
-    Imap::greet(ours, TIMEOUT, &["LITERAL+".to_owned()]).await
+    Imap::greet(ours, false, TIMEOUT, &["LITERAL+".to_owned()]).await
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ async fn session(capabilities: &str, script: &[&str]) -> (Imap, Server) {
     let mut lines = vec![format!("S: * OK [CAPABILITY {capabilities}] ready")];
     lines.extend(script.iter().map(|line| (*line).to_owned()));
     let server = serve(theirs, lines);
-    let imap = Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting");
+    let imap = Imap::greet(ours, false, TIMEOUT, &[]).await.expect("a greeting");
     (imap, server)
 }
 

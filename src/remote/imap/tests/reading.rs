@@ -270,7 +270,7 @@ async fn nothing_is_read_ahead_of_a_sink_that_is_full() {
         }
         sent
     });
-    let mut imap = Imap::greet(ours, TIMEOUT, &[]).await.expect("a greeting");
+    let mut imap = Imap::greet(ours, false, TIMEOUT, &[]).await.expect("a greeting");
     let (sink, mut chunks) = mpsc::channel(1);
     let set = uids("1");
     {
