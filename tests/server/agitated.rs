@@ -71,17 +71,19 @@ fn a_resync_from_any_earlier_moment_gives_what_is_there() {
 }
 
 /// A command that changes something, or looks.
-fn draw(random: &mut fastrand::Rng) -> String {
+pub fn draw(random: &mut fastrand::Rng) -> String {
     let set = format!("{}:{}", random.u32(1..12), random.u32(1..12));
+    let first = random.u32(1..20);
+    let near = format!("{},{first}", first + random.u32(0..3));
     let flag = ["\\Seen", "\\Flagged", "\\Deleted", "kw", "\\Answered"][random.usize(..5)];
     match random.u32(..12) {
         0 | 1 => "APPEND INBOX (\\Draft) «x» «y»".to_owned(),
         2..=4 => format!("UID STORE {set} +FLAGS ({flag})"),
         5 => format!("UID STORE {set} -FLAGS ({flag})"),
-        6 => format!("UID MOVE {} To", random.u32(1..20)),
+        6 => format!("UID MOVE {near} To"),
         7 => "EXPUNGE".to_owned(),
         8 => format!("UID EXPUNGE {set}"),
-        9 => format!("UID COPY {} INBOX", random.u32(1..20)),
+        9 => format!("UID COPY {near} INBOX"),
         10 => "UID FETCH 1:* (UID FLAGS)".to_owned(),
         _ => "NOOP".to_owned(),
     }
@@ -112,9 +114,12 @@ impl Picture {
         }
         if let Some(set) = line.strip_prefix("* VANISHED ") {
             for uid in (1..1000).filter(|uid| holds(set, *uid)) {
-                // One that arrived and was never asked about has no UID here yet.
+                // One that arrived and was never asked about has no UID here yet: it is behind all that have a lower one.
                 let known = self.messages.iter().position(|(known, _)| *known == uid);
-                let at = known.or_else(|| self.messages.iter().position(|(known, _)| *known == 0));
+                let behind =
+                    self.messages.iter().rposition(|(known, _)| (1..uid).contains(known)).map_or(0, |at| at + 1);
+                let unknown = self.messages[behind..].iter().position(|(known, _)| *known == 0);
+                let at = known.or_else(|| unknown.map(|at| behind + at));
                 self.messages.remove(at.unwrap_or_else(|| panic!("{line} names {uid}, which was not there")));
             }
             return;

@@ -136,8 +136,8 @@ fn another_client_acts_between_two_commands() {
     server.rule(When::verb("UID STORE").nth(1), meddle);
     client.plays(
         "C: UID STORE 1:2 +FLAGS (\\Seen)
+         S: * 2 FETCH (UID 2 FLAGS (\\Seen))
          S: * 1 EXPUNGE
-         S: * 1 FETCH (UID 2 FLAGS (\\Seen))
          S: OK Store completed.",
     );
 }

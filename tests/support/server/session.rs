@@ -43,7 +43,8 @@ impl Session {
     pub fn manner(&self, verb: &str) -> Manner {
         Manner {
             expunges: !matches!(verb, "FETCH" | "STORE" | "SEARCH"),
-            with_uid: self.qresync || verb.starts_with("UID "),
+            // News of other commands go by number only: so does Dovecot.
+            with_uid: self.qresync || verb == "UID STORE",
             condstore: self.condstore,
             qresync: self.qresync,
             keywords: self.profile.keywords,

@@ -70,7 +70,8 @@ impl View {
         Some((found.0.clone(), found.1))
     }
 
-    /// Moves the view to what the mailbox is now and tells how.
+    /// Moves the view to what the mailbox is now and tells how, in Dovecot's order: flags by the old numbers, expunges,
+    /// arrivals.
     pub fn catch_up(&mut self, mailbox: &mut Mailbox, manner: Manner) -> Vec<u8> {
         let mut said = String::new();
         if mailbox.keywords.len() != self.keywords {
@@ -79,13 +80,12 @@ impl View {
         }
         if mailbox.highest_mod_seq != self.seen || self.owes_expunges {
             let recent_before = self.recent.len();
+            said += &self.flags(mailbox, manner);
             said += &self.expunges(mailbox, manner);
-            let told = self.uids.len();
             said += &self.arrivals(mailbox);
             if self.recent.len() != recent_before {
                 said += &format!("* {} RECENT\r\n", self.recent.len());
             }
-            said += &self.flags(mailbox, told, manner);
             self.seen = mailbox.highest_mod_seq;
         }
         self.silent.clear();
@@ -125,10 +125,9 @@ impl View {
         format!("* {} EXISTS\r\n", self.uids.len())
     }
 
-    /// News of the first `told` messages; a message that has just arrived is new as a whole.
-    fn flags(&mut self, mailbox: &Mailbox, told: usize, manner: Manner) -> String {
+    fn flags(&mut self, mailbox: &Mailbox, manner: Manner) -> String {
         let mut said = String::new();
-        for (at, uid) in self.uids.iter().take(told).enumerate() {
+        for (at, uid) in self.uids.iter().enumerate() {
             let Some(message) = mailbox.messages.get(uid).filter(|message| message.mod_seq > self.seen) else {
                 continue;
             };

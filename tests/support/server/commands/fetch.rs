@@ -15,6 +15,13 @@ enum Item {
     Body(Section),
 }
 
+impl Item {
+    /// What an index knows is still told of a message that is gone.
+    fn needs_the_message(&self) -> bool {
+        !matches!(self, Self::Uid | Self::Flags | Self::ModSeq)
+    }
+}
+
 /// `BODY[...]<...>`.
 struct Section {
     /// As the reply names it.
@@ -64,7 +71,7 @@ pub fn fetch(scene: &mut Scene<'_>, args: &[Arg]) -> Option<Reply> {
         }
         let mailbox = scene.mailbox();
         let Some(message) = mailbox.messages.get(&uid) else {
-            expunged = true;
+            expunged |= items.iter().any(Item::needs_the_message);
             reply.untagged.extend(remains(scene, uid, &items));
             continue;
         };
@@ -125,7 +132,8 @@ fn remains(scene: &Scene<'_>, uid: u32, items: &[Item]) -> Vec<u8> {
     let gone = mailbox.vanished.iter().find(|gone| gone.uid == uid);
     let parts = items.iter().filter_map(|item| match item {
         Item::Uid => Some(format!("UID {uid}")),
-        Item::Flags => gone.map(|gone| format!("FLAGS ({})", render::flags(mailbox, &gone.flags, false))),
+        Item::Flags => gone
+            .map(|gone| format!("FLAGS ({})", render::flags(mailbox, &gone.flags, scene.view.recent.contains(&uid)))),
         Item::Body(section) => Some(format!("{} NIL", section.label)),
         _ => None,
     });

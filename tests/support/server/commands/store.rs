@@ -77,6 +77,9 @@ pub fn copy(scene: &mut Scene<'_>, args: &[Arg], moving: bool) -> Option<Reply> 
         return Some(Reply::no("Some messages could not be copied"));
     }
     let uid_validity = target.uid_validity;
+    if uids.iter().any(|uid| !scene.mailbox().messages.contains_key(uid)) {
+        return Some(Reply::no("[EXPUNGEISSUED] Some of the requested messages no longer exist."));
+    }
     let author = scene.session.author();
     let pairs = scene.model.copy(author, &scene.user, &scene.name, &uids, &to);
     let (from, into): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
