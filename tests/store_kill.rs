@@ -104,7 +104,6 @@ fn settlement(g: u64) -> Settlement {
         uid_validity: None,
         checkpoint: None,
         parked: None,
-        missing: g as u8,
     };
     Settlement {
         closed: vec![BatchId(2 * g - 1), BatchId(2 * g)],

@@ -111,7 +111,7 @@ impl Pass<'_> {
         let mut listed = Vec::new();
         for mailbox in &selectable {
             if let Some(status) = &mailbox.status {
-                self.statuses.insert(mailbox.name.clone(), status.clone());
+                self.statuses.insert(mailbox.name.clone(), *status);
             }
             let decoded = mailbox.name.decoded().unwrap_or_else(|| mailbox.name.as_wire().to_owned());
             let last = mailbox.delimiter.and_then(|d| decoded.rsplit(d).next()).unwrap_or(&decoded);

@@ -147,7 +147,6 @@ impl Pass<'_> {
     }
 
     /// Scans one Maildir. `None`: it cannot be used, and that was told. Without a folder: it is not made yet.
-    #[expect(clippy::type_complexity, reason = "two parts that are there together or not at all")]
     async fn scan(&mut self, id: MailboxId) -> Result<Option<(Option<Folder>, Option<Scan>)>, Error> {
         let Some(record) = self.records.get(&id).cloned() else { return Ok(None) };
         let (Some(root), Some(path)) = (self.root.clone(), record.path.as_deref().and_then(LocalPath::new)) else {

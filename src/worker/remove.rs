@@ -41,7 +41,7 @@ impl Pass<'_> {
         for ((trash, stage), uids) in routes {
             let set: UidSet = uids.keys().copied().collect();
             let done = match (trash, stage) {
-                (Some(trash), Stage::Whole) => self.to_trash(trash, &set).await,
+                (Some(trash), Stage::Whole) => self.move_to_trash(trash, &set).await,
                 (_, Stage::Marked) => self.expunge_marked(mailbox, &set).await,
                 (None, Stage::Whole) => match self.keep_copies(mailbox, &set, seen).await? {
                     Ok(()) => self.expunge(&set, None).await,
@@ -69,7 +69,7 @@ impl Pass<'_> {
     }
 
     /// Moves messages to the Trash; tells which are still there, and what that means.
-    async fn to_trash(&mut self, trash: MailboxId, uids: &UidSet) -> Result<(UidSet, Outcome), Error> {
+    async fn move_to_trash(&mut self, trash: MailboxId, uids: &UidSet) -> Result<(UidSet, Outcome), Error> {
         let Some(name) = self.records.get(&trash).map(|record| record.name.clone()) else {
             return Ok((uids.clone(), Outcome::Moot));
         };
