@@ -28,4 +28,4 @@ pub use name::{FileName, NameGenerator, letters, print};
 pub use retention::Retention;
 pub use root::{Expected, Root, RootState};
 pub use scan::{FolderTimes, Scan, ScannedFile, Subdir};
-pub use upload::{Outgoing, Unsendable, Upload, open_for_upload};
+pub use upload::{Outgoing, Unsendable, Upload, open_for_upload, print_of};

@@ -13,7 +13,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::fs::{File, FileTimes};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The retention area of an account.
 #[derive(Debug)]
@@ -33,6 +33,19 @@ impl Retention {
         let all = state.make_dir("maildir.retention", b"retention")?;
         let dir = all.make_dir("maildir.retention", layout::file_name(account).as_bytes())?;
         Ok(Self { dir })
+    }
+
+    /// Opens the area if it is there.
+    pub fn open_existing(state_dir: &Path, account: &str) -> Result<Option<Self>, Error> {
+        let doing = "opening the state directory";
+        let found = Dir::open_path(state_dir)
+            .map_err(|e| Error::new(doing, state_dir.as_os_str().as_encoded_bytes(), e))
+            .and_then(|state| state.open_dir(b"retention"))
+            .and_then(|all| all.open_dir(layout::file_name(account).as_bytes()));
+        match found {
+            Err(error) if error.is_missing() => Ok(None),
+            found => found.map(|dir| Some(Self { dir })),
+        }
     }
 
     /// Keeps the body of a message that still lies in the folder, and gives the inode that is kept. Repeating it changes
@@ -79,6 +92,20 @@ impl Retention {
         self.sync()
     }
 
+    /// Removes what was kept for longer than `keep` before `now`, and says how many. What is not named as we name things is
+    /// left alone.
+    pub fn expire(&self, keep: Duration, now: SystemTime) -> Result<usize, Error> {
+        let oldest = now.checked_sub(keep).and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_secs());
+        let mut removed = 0;
+        for entry in self.dir.list()?.entries {
+            if entry.kind == FileType::RegularFile && deleted_at(&entry.name).is_some_and(|at| at < oldest) {
+                self.dir.unlink("maildir.keep-expire", &entry.name)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// Makes the names of what was kept durable.
     pub(super) fn sync(&self) -> Result<(), Error> {
         self.dir.sync()
@@ -105,6 +132,14 @@ impl Retention {
     }
 }
 
+/// When a message was deleted, as the name of its copy tells.
+fn deleted_at(name: &[u8]) -> Option<u64> {
+    let (secs, rest) = std::str::from_utf8(name).ok()?.split_once('.')?;
+    let (mailbox, _) = rest.split_once('.')?;
+    mailbox.parse::<u32>().ok()?;
+    secs.parse().ok()
+}
+
 fn kept_name(file_name: &[u8], mailbox: u32, at: SystemTime) -> Vec<u8> {
     let secs = at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let mut name = format!("{secs}.{mailbox}.").into_bytes();
@@ -126,12 +161,31 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     #[test]
+    fn what_was_kept_long_enough_goes_and_nothing_else() {
+        let (_tmp, _, folder) = inbox();
+        let state = tempfile::tempdir().expect("a directory");
+        let retention = Retention::open(state.path(), "work").expect("open");
+        let file = deliver(&folder, "1.a", "", "text\n");
+        let at = |secs| UNIX_EPOCH + Duration::from_secs(secs);
+        for secs in [1_000, 2_000] {
+            retention.keep(&folder, &file, 7, at(secs)).expect("kept");
+        }
+        let area = state.path().join("retention/work");
+        std::fs::write(area.join("notes"), "a user's").expect("written");
+        assert_eq!(retention.expire(Duration::from_secs(500), at(1_501)).expect("expired"), 1);
+        let mut left: Vec<_> =
+            std::fs::read_dir(&area).expect("listed").map(|e| e.expect("an entry").file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["2000.7.1.a", "notes"]);
+    }
+
+    #[test]
     fn keeping_twice_is_keeping_once() {
         let (tmp, _, folder) = inbox();
         let state = tempfile::tempdir().expect("a directory");
         let retention = Retention::open(state.path(), "../work").expect("open");
         let file = deliver(&folder, "1.a", "\\Seen", "text\n");
-        let at = UNIX_EPOCH + std::time::Duration::from_secs(99);
+        let at = UNIX_EPOCH + Duration::from_secs(99);
         for _ in 0..2 {
             assert_eq!(retention.keep(&folder, &file, 7, at).expect("kept"), file.inode);
         }

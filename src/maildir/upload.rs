@@ -73,6 +73,26 @@ pub fn open_for_upload(
     measure(file, now).map_err(|e| Error::io("reading a message", &e))
 }
 
+/// What a message looks like, whether it can be sent or not; `None` if it is in no directory of the folder.
+pub fn print_of(folder: &Folder, base: &BaseName, known: &ScannedFile) -> Result<Option<Fingerprint>, Error> {
+    let open = |file: &ScannedFile| folder.subdir(file.subdir).open_file(&file.file_name);
+    let mut file = match open(known) {
+        Err(error) if error.is_missing() => match folder.find(base)? {
+            Some(found) => open(&found)?,
+            None => return Ok(None),
+        },
+        file => file?,
+    };
+    let mut fingerprinter = Fingerprinter::default();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer).map_err(|e| Error::io("reading a message", &e))? {
+            0 => return Ok(Some(fingerprinter.finish())),
+            count => fingerprinter.update(&buffer[..count]),
+        }
+    }
+}
+
 fn measure(mut file: File, now: SystemTime) -> io::Result<Upload> {
     let mut fingerprinter = Fingerprinter::default();
     let (mut lines, mut size) = (ToCrlf::default(), 0);

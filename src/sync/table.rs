@@ -85,9 +85,10 @@ pub fn judge(
     let mut names: BTreeSet<&MailboxName> = BTreeSet::new();
     let mut paths: BTreeSet<String> = BTreeSet::new();
     for record in records {
-        names.insert(&record.name);
-        paths.extend(record.path.as_ref().map(|p| p.to_lowercase()));
+        // A Trash that was not mirrored has no place here as yet; if it is wanted now, it is like any other.
         let Some(path) = &record.path else { continue };
+        names.insert(&record.name);
+        paths.insert(path.to_lowercase());
         let there = listed.iter().any(|l| l.name == record.name);
         let here = directories.get(path).is_some_and(|d| d.marker == Some(record.id));
         verdicts.push(match (record.parked, there, here) {

@@ -3,7 +3,7 @@
 //! No opinions here: what an action means is decided in `sync`, and every outcome is what was seen, not what was said.
 
 use crate::mail::Fingerprint;
-use crate::maildir::{Upload as Opened, open_for_upload};
+use crate::maildir::{Upload as Opened, open_for_upload, print_of};
 use crate::store::Settlement;
 use crate::sync::{Action, Batch, Change, MailboxId, Outcome, Work, settle};
 use crate::worker::observe::Observed;
@@ -95,17 +95,17 @@ impl Pass<'_> {
     }
 
     /// Fills in what the messages look like that are to be uploaded; what cannot be sent at all is remembered as failed
-    /// and left out.
+    /// and left out. Returns the looks of what was left out.
     pub(super) async fn measure(
         &mut self,
         mailbox: MailboxId,
         actions: &mut Vec<Action>,
         seen: &Observed,
-    ) -> Result<(), Error> {
-        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(()) };
+    ) -> Result<Vec<Fingerprint>, Error> {
+        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(vec![]) };
         let limit = self.imap.capabilities().append_limit();
         let mut kept = Vec::new();
-        let mut refused: Vec<Change> = Vec::new();
+        let (mut refused, mut looks): (Vec<Change>, _) = (Vec::new(), Vec::new());
         for action in actions.drain(..) {
             let Action::Append { name, flags, .. } = action else {
                 kept.push(action);
@@ -113,9 +113,15 @@ impl Pass<'_> {
             };
             let Some(known) = scan.files.get(&name).cloned() else { continue };
             let (folder, base) = (folder.clone(), name.clone());
-            let opened = blocking(move || Ok(open_for_upload(&folder, &base, &known, SystemTime::now())?)).await?;
+            let opened = blocking(move || {
+                let opened = open_for_upload(&folder, &base, &known, SystemTime::now())?;
+                let look = if matches!(opened, Opened::Refused(_)) { print_of(&folder, &base, &known)? } else { None };
+                Ok((opened, look))
+            });
+            let (opened, look) = opened.await?;
             let reason = match opened {
                 Opened::Ready(ready) if limit.is_some_and(|limit| ready.size > limit) => {
+                    looks.push(ready.fingerprint);
                     format!("it has {} octets, more than the server takes", ready.size)
                 }
                 Opened::Ready(ready) => {
@@ -126,6 +132,7 @@ impl Pass<'_> {
                 // The next look decides.
                 Opened::Gone => continue,
             };
+            looks.extend(look);
             let picture = self.pictures.entry(mailbox).or_default();
             let failed = Action::Append { name, flags, print: None };
             let changes = settle(picture, &failed, &Outcome::Failed(reason), now());
@@ -134,9 +141,9 @@ impl Pass<'_> {
             self.report.quarantined += 1;
         }
         *actions = kept;
-        if refused.is_empty() {
-            return Ok(());
+        if !refused.is_empty() {
+            self.settle(Settlement { changes: vec![(mailbox, refused)], ..Settlement::default() }).await?;
         }
-        self.settle(Settlement { changes: vec![(mailbox, refused)], ..Settlement::default() }).await
+        Ok(looks)
     }
 }

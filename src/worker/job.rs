@@ -46,11 +46,6 @@ impl Job {
     pub fn state(&self) -> PathBuf {
         self.state_dir.join(&self.account)
     }
-
-    /// Where what was deleted is kept.
-    pub fn retention(&self) -> PathBuf {
-        self.state_dir.join("retention").join(&self.account)
-    }
 }
 
 /// What is going on, for whoever watches.

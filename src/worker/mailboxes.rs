@@ -33,6 +33,11 @@ impl Pass<'_> {
             self.leave_out(name.clone(), format!("its name cannot be used: {reason}"), true);
         }
         let (listed, delimiter) = self.place(&listing);
+        let others: Vec<&MailboxName> = listed.iter().map(|l| &l.name).filter(|name| !name.is_inbox()).collect();
+        let prefix = delimiter.map(|d| format!("INBOX{d}")).unwrap_or_default();
+        // Courier has everything beneath the INBOX, and refuses names that are not.
+        let beneath = !others.is_empty() && others.iter().all(|name| name.as_wire().starts_with(&prefix));
+        self.place = (delimiter, if beneath { prefix } else { String::new() });
         let directories = self.directories(delimiter).await?;
         let trash = crate::sync::table::find_trash(&listed).map(|t| (t.name.clone(), t.place.clone()));
         let wanted: Vec<Listed> = listed.iter().filter(|l| self.is_wanted(&l.name, delimiter, only)).cloned().collect();
@@ -49,15 +54,15 @@ impl Pass<'_> {
             match verdict {
                 MailboxVerdict::Mirror(id) => drop(mirrored.insert(id)),
                 MailboxVerdict::CreateLocal { name, path, .. } => {
-                    actions.push(MailboxAction::CreateLocal { mailbox: self.store.next_mailbox_id(), name, path });
+                    actions.push(MailboxAction::CreateLocal { mailbox: self.number(&name), name, path });
                 }
                 MailboxVerdict::CreateRemote { name, path } => {
-                    let mailbox = self.store.next_mailbox_id();
+                    let mailbox = self.number(&name);
                     actions.push(MailboxAction::CreateRemote { mailbox, name, path: Some(path) });
                 }
                 MailboxVerdict::Meet { name, path, .. } => {
                     if self.one_side_is_empty(&name, &path).await? {
-                        actions.push(MailboxAction::CreateLocal { mailbox: self.store.next_mailbox_id(), name, path });
+                        actions.push(MailboxAction::CreateLocal { mailbox: self.number(&name), name, path });
                     } else {
                         let reason = "it has mail on the server and in the Maildir, and nobody knows what belongs \
                                       together; this version cannot pair it: empty one side, or leave it out";
@@ -206,8 +211,12 @@ impl Pass<'_> {
     pub(super) async fn resume_mailboxes(&mut self) -> Result<(), Error> {
         for batch in self.batches.clone() {
             let Work::Mailboxes(actions) = &batch.work else { continue };
-            let made = self.carry_out(actions).await?;
             self.batches.retain(|open| open.id != batch.id);
+            if self.mode == Mode::DryRun {
+                // What would be made is planned anew.
+                continue;
+            }
+            let made = self.carry_out(actions).await?;
             let settled = Settlement { closed: vec![batch.id], mailboxes: made, ..Settlement::default() };
             self.settle(settled).await?;
         }
@@ -275,14 +284,25 @@ impl Pass<'_> {
 
     /// In a dry run: what would be made is taken for made.
     fn pretend(&mut self, actions: Vec<MailboxAction>) -> Vec<MailboxId> {
-        let records = actions.into_iter().map(|action| match action {
-            MailboxAction::CreateLocal { mailbox, name, path } => new_record(mailbox, name, Some(path)),
-            MailboxAction::CreateRemote { mailbox, name, path } => new_record(mailbox, name, path),
-        });
-        let records: Vec<MailboxRecord> = records.collect();
+        let mut records = Vec::new();
+        for action in actions {
+            records.push(match action {
+                MailboxAction::CreateLocal { mailbox, name, path } => new_record(mailbox, name, Some(path)),
+                MailboxAction::CreateRemote { mailbox, name, path } => {
+                    self.pretended.insert(mailbox);
+                    new_record(mailbox, name, path)
+                }
+            });
+        }
         let ids = records.iter().map(|record| record.id).collect();
         self.records.extend(records.into_iter().map(|record| (record.id, record)));
         ids
+    }
+
+    /// The number of a mailbox that is made: the one that it has already if it is known as a Trash that was not mirrored.
+    fn number(&self, name: &MailboxName) -> MailboxId {
+        let known = self.records.values().find(|record| record.name == *name);
+        known.map_or_else(|| self.store.next_mailbox_id(), |record| record.id)
     }
 
     fn learn_roles(&mut self, listed: &[Listed]) {
@@ -316,10 +336,11 @@ impl Pass<'_> {
             return id;
         }
         let id = self.store.next_mailbox_id();
-        let inbox_delimiter = None;
-        let name = MailboxName::encode("Trash").unwrap_or_else(MailboxName::inbox);
-        let path = (self.job.wanted)("Trash")
-            .then(|| to_local(&name, inbox_delimiter, Layout::Nested).ok().map(|p| p.as_str().to_owned()))
+        let (delimiter, prefix) = self.place.clone();
+        let name = MailboxName::new(&format!("{prefix}Trash")).unwrap_or_else(MailboxName::inbox);
+        let path = self
+            .is_wanted(&name, delimiter, &[])
+            .then(|| to_local(&name, delimiter, Layout::Nested).ok().map(|p| p.as_str().to_owned()))
             .flatten();
         self.reserved.push(MailboxAction::CreateRemote { mailbox: id, name, path });
         self.trash = Some(id);

@@ -182,11 +182,23 @@ impl Pass<'_> {
     /// Looks at the server's side of a mailbox. `None`: it is left out, and that was told.
     async fn look_there(&mut self, record: &MailboxRecord, here: Here) -> Result<Option<Observed>, Error> {
         let id = record.id;
-        let picture = self.pictures.get(&id).cloned().unwrap_or_default();
+        let picture = self.pictures.remove(&id).unwrap_or_default();
+        let seen = self.look_there_with(record, &picture, here).await;
+        self.pictures.insert(id, picture);
+        seen
+    }
+
+    async fn look_there_with(
+        &mut self,
+        record: &MailboxRecord,
+        picture: &Picture,
+        here: Here,
+    ) -> Result<Option<Observed>, Error> {
+        let id = record.id;
         let interrupted = self.batches.iter().any(|batch| super::pass::touches(batch, id));
         if !interrupted
             && let Some(status) = self.statuses.get(&record.name)
-            && let Some((remote, reached)) = unchanged(record, status, &picture)
+            && let Some((remote, reached)) = unchanged(record, status, picture)
         {
             let seen = Observed {
                 folder: here.folder,
@@ -197,14 +209,14 @@ impl Pass<'_> {
                 remote_flags: Storable::everything(),
                 read_only: false,
             };
-            if self.is_quiet(&picture, &seen) {
+            if self.is_quiet(picture, &seen) {
                 return Ok(Some(seen));
             }
             return self
-                .select(record, &picture, Here { folder: seen.folder, scan: seen.scan, local: seen.local }, false)
+                .select(record, picture, Here { folder: seen.folder, scan: seen.scan, local: seen.local }, false)
                 .await;
         }
-        self.select(record, &picture, here, interrupted).await
+        self.select(record, picture, here, interrupted).await
     }
 
     /// Tells whether nothing follows, whatever flags the server can store.
@@ -229,16 +241,13 @@ impl Pass<'_> {
         full: bool,
     ) -> Result<Option<Observed>, Error> {
         let since = record.checkpoint.and_then(|c| Some((c.uid_validity, c.highest_mod_seq?))).filter(|_| !full);
-        self.selected = None;
-        if record.uid_validity.is_none()
-            && self.mode == crate::worker::Mode::DryRun
-            && !self.statuses.contains_key(&record.name)
-        {
+        if self.pretended.contains(&record.id) {
             // A dry run, and the mailbox is not made yet.
             return Ok(Some(nothing_there(here)));
         }
+        self.selected = None;
         let selected = self.imap.select(&record.name, Access::ReadWrite, since).await?;
-        self.selected = Some((record.id, Access::ReadWrite));
+        self.selected = Some((record.id, selected.uid_validity));
         if let Some(was) = record.uid_validity.filter(|was| *was != selected.uid_validity) {
             let doubt = Doubt::Epoch { was, is: selected.uid_validity };
             let reason = format!(

@@ -1,13 +1,13 @@
 //! A pass over one account.
 
-use crate::mail::{BaseName, MailboxName, SpecialUse, Uid, UidValidity};
-use crate::maildir::{NameGenerator, Root, RootMarker};
+use crate::mail::{BaseName, Fingerprint, MailboxName, SpecialUse, Uid, UidValidity};
+use crate::maildir::{NameGenerator, Retention, Root, RootMarker, print_of};
 use crate::remote::imap::{Access, Imap, Status};
 use crate::remote::session;
 use crate::store::{Settlement, Store};
 use crate::sync::{
     Action, Batch, Change, Deletion, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Phase, Picture, Policy,
-    Route, Rules, Watched, Work, guard, reconcile, spare, waves,
+    Route, Rules, Watched, Why, Work, guard, reconcile, spare, waves,
 };
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
@@ -61,9 +61,24 @@ async fn attempt(
     told.mailboxes = status::mailboxes(&records, &pictures);
     report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
     done?;
+    if mode == Mode::Execute {
+        expire(job).await?;
+    }
     // Nothing depends on the answer.
     let _ = imap.logout().await;
     Ok(report)
+}
+
+/// Lets go of what the retention area has kept long enough.
+async fn expire(job: &Job) -> Result<(), Error> {
+    let (state_dir, account, keep) = (job.state_dir.clone(), job.account.clone(), job.keep_deleted);
+    blocking(move || {
+        if let Some(retention) = Retention::open_existing(&state_dir, &account)? {
+            retention.expire(keep, SystemTime::now())?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Runs what blocks away from the threads that wait.
@@ -91,8 +106,13 @@ pub(super) struct Pass<'j> {
     pub pictures: BTreeMap<MailboxId, Picture>,
     pub batches: Vec<Batch>,
     pub statuses: BTreeMap<MailboxName, Status>,
-    pub selected: Option<(MailboxId, Access)>,
+    /// The mailbox that is open on the server, and its epoch.
+    pub selected: Option<(MailboxId, UidValidity)>,
     pub trash: Option<MailboxId>,
+    /// In a dry run: mailboxes that would be made on the server.
+    pub pretended: BTreeSet<MailboxId>,
+    /// Where new mailboxes belong on the server: its delimiter, and the prefix of its namespace.
+    pub place: (Option<char>, String),
     /// Mailboxes that are to be made once something needs them.
     pub reserved: Vec<MailboxAction>,
     pub names: NameGenerator,
@@ -130,6 +150,8 @@ impl<'j> Pass<'j> {
             statuses: BTreeMap::new(),
             selected: None,
             trash: None,
+            pretended: BTreeSet::new(),
+            place: (None, String::new()),
             reserved: Vec::new(),
             names,
             quota_full: false,
@@ -141,19 +163,19 @@ impl<'j> Pass<'j> {
     async fn run(&mut self, only: &[String]) -> Result<(), Error> {
         if self.mode == Mode::Execute {
             self.found_root().await?;
-            self.resume_mailboxes().await?;
         }
+        self.resume_mailboxes().await?;
         let mut dirty = self.judge_mailboxes(only).await?;
         let mut before: BTreeMap<MailboxId, Vec<Action>> = BTreeMap::new();
         for round in 0..MAX_ROUNDS {
             let mut observed = self.observe(&dirty).await?;
-            if !self.batches.is_empty() && self.mode == Mode::Execute {
+            if !self.batches.is_empty() {
                 self.recover(&mut observed).await?;
             }
             let (mut plans, mut memory) = self.plan(&observed, round).await?;
             // A mailbox whose plan is what it was before is stuck, on somebody else's marks for example.
             plans.retain(|plan| {
-                plan.is_empty() || before.get(&plan.mailbox).is_none_or(|b| !same_work(b, &plan.actions))
+                plan.actions.is_empty() || before.get(&plan.mailbox).is_none_or(|b| !same_work(b, &plan.actions))
             });
             before = plans.iter().map(|plan| (plan.mailbox, plan.actions.clone())).collect();
             if self.mode == Mode::DryRun {
@@ -197,10 +219,10 @@ impl<'j> Pass<'j> {
         for (id, seen) in observed {
             let Some(record) = self.records.get(id).cloned() else { continue };
             let rules = self.rules(&record, seen);
-            let picture = self.pictures.get(id).cloned().unwrap_or_default();
             let names = &mut self.names;
             let mut fresh = || -> BaseName { names.next() };
-            let done = reconcile(&picture, &seen.remote, &seen.local, &rules, &mut fresh);
+            let picture = self.pictures.entry(*id).or_default();
+            let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
             plans.push(MailboxPlan {
                 mailbox: *id,
                 name: record.name.clone(),
@@ -328,7 +350,7 @@ impl<'j> Pass<'j> {
             }
         }
         let next = self.next_uids(&plans, observed).await?;
-        let mut failed = BTreeSet::new();
+        let mut failed = self.stranded(&plans, observed).await?;
         let mut touched = BTreeSet::new();
         for (phase, works) in waves(&plans, &next, self.job.group) {
             for work in works {
@@ -338,7 +360,7 @@ impl<'j> Pass<'j> {
                 }
                 let Some(seen) = observed.get(&mailbox) else { continue };
                 touched.extend(from.keys().copied());
-                self.measure(mailbox, &mut actions, seen).await?;
+                failed.extend(self.measure(mailbox, &mut actions, seen).await?);
                 if actions.is_empty() {
                     continue;
                 }
@@ -347,6 +369,29 @@ impl<'j> Pass<'j> {
             }
         }
         Ok(touched)
+    }
+
+    /// The looks of what is here and cannot be uploaded for now: while that lasts, what looks the same is not removed from
+    /// the server, for it may be the place from which a file was moved here.
+    async fn stranded(
+        &mut self,
+        plans: &[MailboxPlan],
+        observed: &BTreeMap<MailboxId, Observed>,
+    ) -> Result<BTreeSet<Fingerprint>, Error> {
+        let mut looks = BTreeSet::new();
+        if !plans.iter().flat_map(|p| &p.actions).any(|a| matches!(a, Action::DeleteRemote { .. })) {
+            return Ok(looks);
+        }
+        for (id, seen) in observed {
+            let (Some(folder), Some(scan)) = (&seen.folder, &seen.scan) else { continue };
+            let picture = self.pictures.entry(*id).or_default();
+            let failed = picture.lone_local().filter(|(_, lone)| matches!(lone.why, Why::Quarantined(_)));
+            for (name, file) in failed.filter_map(|(name, _)| Some((name.clone(), scan.files.get(name)?.clone()))) {
+                let folder = folder.clone();
+                looks.extend(blocking(move || Ok(print_of(&folder, &name, &file)?)).await?);
+            }
+        }
+        Ok(looks)
     }
 
     /// The epoch and UIDNEXT of every mailbox that the plans add to.
@@ -377,8 +422,11 @@ impl<'j> Pass<'j> {
         Ok(status.and_then(|s| Some((s.uid_validity?, s.uid_next?))))
     }
 
-    /// Commits to the memory.
+    /// Commits to the memory; a dry run forgets.
     pub(super) async fn settle(&mut self, settlement: Settlement) -> Result<(), Error> {
+        if self.mode == Mode::DryRun {
+            return Ok(());
+        }
         let store = self.store.clone();
         blocking(move || Ok(store.settle(settlement)?)).await
     }
@@ -401,14 +449,16 @@ impl<'j> Pass<'j> {
 
     /// Opens a mailbox of the server, unless it is open. False: it is not the one that is remembered.
     pub(super) async fn open(&mut self, id: MailboxId, epoch: UidValidity) -> Result<bool, Error> {
-        if self.selected == Some((id, Access::ReadWrite)) {
-            return Ok(true);
+        if let Some((open, of)) = self.selected
+            && open == id
+        {
+            return Ok(of == epoch);
         }
         let Some(record) = self.records.get(&id) else { return Ok(false) };
         let name = record.name.clone();
         self.selected = None;
         let selected = self.imap.select(&name, Access::ReadWrite, None).await?;
-        self.selected = Some((id, Access::ReadWrite));
+        self.selected = Some((id, selected.uid_validity));
         Ok(selected.uid_validity == epoch)
     }
 
