@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::sync::Side;
 use crate::worker::{Error, Event, Job, LeftOut, Mode, Report, run as run_pass};
 use serde::Serialize;
+use std::time::Duration;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -86,10 +87,11 @@ async fn watched(job: &Job, only: &[String], mode: Mode, output: &Output) -> Res
         };
         match event {
             Event::LoggedIn { peer } => tracing::info!(account = %job.account, "logged in at {peer}."),
-            Event::LookingAgain(after) => {
-                let after = humantime::format_duration(after);
+            Event::LookingAgain(after) if after >= Duration::from_secs(1) => {
+                let after = humantime::format_duration(Duration::from_secs(after.as_secs()));
                 output.note(format!("{}: files are missing in the Maildir; looking again in {after}", job.account));
             }
+            Event::LookingAgain(_) => {}
             Event::Planned { fetch, append, other } => {
                 total = done + (fetch + append + other) as u64;
                 if mode == Mode::Execute && total > done {
