@@ -119,12 +119,17 @@ pub struct Look {
     pub messages: BTreeMap<BaseName, Flags>,
     /// When it was taken, in milliseconds since 1970.
     pub taken: u64,
-    /// When the directories last changed, in milliseconds since 1970.
+    /// When the directories last changed, in milliseconds since 1970; the clock may be another machine's.
     pub changed: u64,
+    /// Nothing that was there can be missing from it; not so on a network file system, or where a listing takes several
+    /// calls.
+    pub atomic: bool,
 }
 
 /// How long nothing may have vanished before a deletion is inferred from it, in milliseconds.
 pub const QUIET: u64 = 5_000;
+/// The same where no look is atomic; there the directories must not have changed at all in that time.
+pub const LONG_QUIET: u64 = 15_000;
 
 /// What the looks at a Maildir amount to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -135,28 +140,50 @@ pub enum Seen {
     LookAgain(u64),
 }
 
+/// What of `span` is left at `now`, if it began at `since`; all of it where a clock runs behind.
+fn remaining(since: u64, now: u64, span: u64) -> u64 {
+    (since + span).saturating_sub(now).min(span)
+}
+
+impl Look {
+    /// What is remembered here and was not seen.
+    fn missing<'a>(&'a self, picture: &'a Picture) -> BTreeSet<&'a BaseName> {
+        picture.local_side().filter(|name| !self.messages.contains_key(*name)).collect()
+    }
+
+    /// Tells whether a later look misses the same; where looks are not atomic, also whether nothing changed between them.
+    pub fn agrees(&self, later: &Self, picture: &Picture) -> bool {
+        let both_atomic = self.atomic && later.atomic;
+        (both_atomic || self.changed == later.changed) && self.missing(picture) == later.missing(picture)
+    }
+}
+
 impl LocalView {
     /// Judges two looks at a Maildir, the second of which may be missing as yet.
     ///
     /// A scan races with the renames of a mail reader and can miss a file. What is remembered counts as absent only if
-    /// two looks agree on it, and if nothing has changed there for [`QUIET`] before the second.
+    /// two looks agree on it, and if nothing has vanished there for [`QUIET`] before the second. Directories that have not
+    /// changed for so long before the first look count; mail that keeps arriving does not put it off for ever.
     pub fn judge(picture: &Picture, first: &Look, second: Option<&Look>) -> Seen {
-        let absent = |look: &Look| -> BTreeSet<BaseName> {
-            picture.local_side().filter(|name| !look.messages.contains_key(*name)).cloned().collect()
-        };
-        let missing = absent(first);
-        if missing.is_empty() {
+        if first.missing(picture).is_empty() {
             return Seen::Settled(Self { messages: first.messages.clone() });
         }
-        let calm = |at: u64, since: u64| (since + QUIET).saturating_sub(at).min(QUIET);
         let Some(second) = second else {
-            return Seen::LookAgain(calm(first.taken, first.changed));
+            return Seen::LookAgain(if first.atomic {
+                remaining(first.changed, first.taken, QUIET)
+            } else {
+                LONG_QUIET
+            });
         };
-        let missing_still = absent(second);
-        let since = if missing == missing_still { second.changed.min(first.taken) } else { second.taken };
-        match calm(second.taken, since) {
+        let wait = match (first.agrees(second, picture), second.atomic) {
+            _ if second.missing(picture).is_empty() => 0,
+            (true, true) => remaining(second.changed.min(first.taken), second.taken, QUIET),
+            (true, false) => remaining(first.taken, second.taken, LONG_QUIET),
+            (false, true) => QUIET,
+            (false, false) => LONG_QUIET,
+        };
+        match wait {
             0 => Seen::Settled(Self { messages: second.messages.clone() }),
-            _ if missing_still.is_empty() => Seen::Settled(Self { messages: second.messages.clone() }),
             wait => Seen::LookAgain(wait),
         }
     }
@@ -250,7 +277,8 @@ mod tests {
     }
 
     fn look(present: &[u32], taken: u64, changed: u64) -> Look {
-        Look { messages: present.iter().map(|n| (name(*n), Flags::new())).collect(), taken, changed }
+        let messages = present.iter().map(|n| (name(*n), Flags::new())).collect();
+        Look { messages, taken, changed, atomic: true }
     }
 
     #[test]
@@ -284,5 +312,16 @@ mod tests {
         assert!(matches!(seen, Seen::Settled(view) if view.get(&name(2)).is_some()));
         let more = LocalView::judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[], 104_000, 103_900)));
         assert_eq!(more, Seen::LookAgain(5_000));
+    }
+
+    #[test]
+    fn where_no_look_is_atomic_the_folder_has_to_stand_still_for_longer() {
+        let p = picture(2);
+        let far = |taken, changed| Look { atomic: false, ..look(&[1], taken, changed) };
+        // However old the directory says that it is: the clock is another machine's.
+        assert_eq!(LocalView::judge(&p, &far(100_000, 0), None), Seen::LookAgain(15_000));
+        assert_eq!(LocalView::judge(&p, &far(100_000, 0), Some(&far(109_000, 0))), Seen::LookAgain(6_000));
+        assert!(matches!(LocalView::judge(&p, &far(100_000, 0), Some(&far(115_000, 0))), Seen::Settled(_)));
+        assert_eq!(LocalView::judge(&p, &far(100_000, 0), Some(&far(115_000, 1))), Seen::LookAgain(15_000));
     }
 }

@@ -16,6 +16,8 @@ pub struct Ground {
     pub store: Arc<Store>,
     /// The root of the Maildir; none before the first pass made it.
     pub root: Option<Root>,
+    /// The generation that its marker tells; a crash can have left it one behind the database.
+    pub marked: u64,
     /// Who we are to markers.
     pub owner: Owner,
 }
@@ -31,7 +33,7 @@ pub fn prepare(job: &Job) -> Result<Ground, Error> {
         RootState::Fresh => None,
         RootState::Ours(root, marked) => {
             compare_generations(&store, marked, job)?;
-            Some(root)
+            Some((root, marked))
         }
         RootState::Unavailable(reason) => return Err(reason.into()),
         RootState::Foreign(_) => {
@@ -54,7 +56,8 @@ pub fn prepare(job: &Job) -> Result<Ground, Error> {
             )));
         }
     };
-    Ok(Ground { store: Arc::new(store), root, owner })
+    let (root, marked) = root.unzip();
+    Ok(Ground { store: Arc::new(store), root, marked: marked.unwrap_or(0), owner })
 }
 
 /// Each begin raises the marker of the root: a marker above the database tells of a database that was rolled back, one

@@ -100,6 +100,7 @@ impl Pass<'_> {
                     messages: scan.files.iter().map(|(name, file)| (name.clone(), file.flags.clone())).collect(),
                     taken: millis(SystemTime::now()),
                     changed: millis(scan.newest_change),
+                    atomic: scan.atomic,
                 };
                 let picture = self.pictures.entry(id).or_default();
                 let judged = match first.get(&id) {
@@ -113,11 +114,7 @@ impl Pass<'_> {
                     }
                     Seen::LookAgain(after) => {
                         // Only a look that agrees with the one before keeps its age.
-                        let agrees = first.get(&id).is_some_and(|before| {
-                            picture
-                                .local_side()
-                                .all(|name| before.messages.contains_key(name) == look.messages.contains_key(name))
-                        });
+                        let agrees = first.get(&id).is_some_and(|before| before.agrees(&look, picture));
                         if !agrees {
                             first.insert(id, look);
                         }

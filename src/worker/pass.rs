@@ -100,6 +100,8 @@ pub(super) struct Pass<'j> {
     pub events: UnboundedSender<Event>,
     pub store: Arc<Store>,
     pub root: Option<Root>,
+    /// The generation that the marker of the root told at the start.
+    pub marked: u64,
     pub owner: crate::maildir::Owner,
     pub imap: Imap,
     pub records: BTreeMap<MailboxId, MailboxRecord>,
@@ -142,6 +144,7 @@ impl<'j> Pass<'j> {
             events,
             store: ground.store,
             root: ground.root,
+            marked: ground.marked,
             owner: ground.owner,
             imap,
             records: records.into_iter().map(|record| (record.id, record)).collect(),
@@ -195,17 +198,19 @@ impl<'j> Pass<'j> {
         Ok(())
     }
 
-    /// Makes the root at the first pass.
+    /// Makes the root at the first pass, and raises its marker where a crash came between a commit and that.
     async fn found_root(&mut self) -> Result<(), Error> {
         let (path, owner, generation) = (self.job.maildir.clone(), self.owner.clone(), self.store.generation());
-        if self.root.is_none() {
-            let root = blocking(move || {
-                let root = Root::create(&path)?;
-                root.write_marker(&RootMarker { owner, generation })?;
-                Ok(root)
-            });
-            self.root = Some(root.await?);
+        if self.root.is_some() && self.marked == generation {
+            return Ok(());
         }
+        let root = self.root.take();
+        let root = blocking(move || {
+            let root = root.map_or_else(|| Root::create(&path), Ok)?;
+            root.write_marker(&RootMarker { owner, generation })?;
+            Ok(root)
+        });
+        self.root = Some(root.await?);
         Ok(())
     }
 

@@ -197,7 +197,8 @@ pub(super) fn mailboxes(
     pictures: &BTreeMap<MailboxId, Picture>,
 ) -> Vec<MailboxStatus> {
     let mut shown = Vec::new();
-    for record in records.values().filter(|record| record.path.is_some()) {
+    let looked_at = |record: &&MailboxRecord| pictures.contains_key(&record.id) || record.parked.is_some();
+    for record in records.values().filter(|record| record.path.is_some()).filter(looked_at) {
         let nothing = Picture::new();
         let picture = pictures.get(&record.id).unwrap_or(&nothing);
         let mut sets: BTreeMap<(u32, sync::Side), u64> = BTreeMap::new();
@@ -277,10 +278,18 @@ pub(super) async fn tell(job: &Job, done: &Result<Report, Error>, told: Told) {
         status.state = state;
         status.last_error = error;
         status.tier = told.tier.map(|tier| format!("{tier:?}")).or(status.tier);
-        for mailbox in told.mailboxes {
-            // A pass over some mailboxes says nothing of the others.
-            status.mailboxes.retain(|known| known.name != mailbox.name);
+        for mut mailbox in told.mailboxes {
+            // A pass over some mailboxes says nothing of the others, and counts nothing in those that are parked.
+            if let Some(known) = status.mailboxes.iter().position(|known| known.name == mailbox.name) {
+                let known = status.mailboxes.swap_remove(known);
+                if mailbox.parked {
+                    mailbox.messages = known.messages;
+                }
+            }
             status.mailboxes.push(mailbox);
+        }
+        if state == State::Ok && status.mailboxes.iter().any(|mailbox| !mailbox.held.is_empty()) {
+            status.state = State::Held;
         }
         status.mailboxes.sort_by(|a, b| a.name.cmp(&b.name));
         if success {
