@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// How a bar looks. A test knows that it is right; if it were not, the default bar would do.
-const TEMPLATE: &str = "{prefix:.bold} [{bar:30}] {pos}/{len} messages, {msg}, {eta} left";
+const TEMPLATE: &str = "{prefix:.bold} [{wide_bar}] {pos}/{len} messages, {msg}, {eta} left";
 
 /// Shows how far a piece of work is. Dropping it takes a bar away.
 pub struct Progress(Form);
