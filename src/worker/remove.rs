@@ -23,9 +23,20 @@ impl Pass<'_> {
         seen: &Observed,
         outcomes: &mut [Outcome],
     ) -> Result<(), Error> {
+        if actions.is_empty() {
+            return Ok(());
+        }
+        // The last look before mail is taken away: a file that came back meanwhile keeps its message.
+        let back = match seen.folder.clone() {
+            Some(folder) => blocking(move || Ok(folder.scan()?.files)).await?,
+            None => BTreeMap::new(),
+        };
         let mut routes: BTreeMap<(Option<MailboxId>, Stage), BTreeMap<Uid, usize>> = BTreeMap::new();
         for (number, action) in actions {
-            let Action::DeleteRemote { uid, route, .. } = action else { continue };
+            let Action::DeleteRemote { uid, name, route, .. } = action else { continue };
+            if back.contains_key(name) {
+                continue;
+            }
             let pair = self.pictures.get(&mailbox).and_then(|picture| picture.pair(*uid));
             let stage = match pair.and_then(|pair| pair.removing) {
                 None => Stage::Whole,
