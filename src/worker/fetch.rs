@@ -2,7 +2,7 @@
 
 use crate::mail::{BaseName, SpecialUse, Uid, UidSet};
 use crate::maildir::{
-    Arrival, Delivery, Error as MaildirError, Folder, NameGenerator, Retention, Staged, place, publish,
+    Arrival, Delivery, Error as MaildirError, Folder, NameGenerator, Retention, Staged, place, publish, sweep_tmp,
 };
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{BodyChunk, FetchedBody};
@@ -17,6 +17,8 @@ use tokio::sync::mpsc;
 
 /// Messages that are asked for at once; each holds an open file until it is published.
 const WINDOW: usize = 128;
+/// The host in the names of drafts, by which those that a crash left are known.
+const DRAFTS: &str = "draft";
 /// Pieces of bodies that wait for the disk.
 const IN_FLIGHT: usize = 32;
 
@@ -28,7 +30,9 @@ impl Pass<'_> {
         seen: &Observed,
         outcomes: &mut [Outcome],
     ) -> Result<(), Error> {
-        let Some(folder) = &seen.folder else { return Ok(()) };
+        let Some(folder) = seen.folder.as_ref().filter(|_| !actions.is_empty()) else { return Ok(()) };
+        let swept = folder.clone();
+        blocking(move || Ok(sweep_tmp(&swept, DRAFTS, SystemTime::now())?)).await?;
         let role = self.records.get(&mailbox).and_then(|record| record.role);
         for window in actions.chunks(WINDOW) {
             let uids: Vec<Uid> = window.iter().filter_map(|(_, action)| uid_of(action)).collect();
@@ -148,7 +152,7 @@ impl Pass<'_> {
     ) -> Result<(Vec<FetchedBody>, BTreeMap<u64, Delivery>), Error> {
         let (sink, pieces) = mpsc::channel(IN_FLIGHT);
         // The drafts get names of their own: which message a body is, is known only when its response ends.
-        let names = NameGenerator::new(super::pass::now(), 0, std::process::id(), "draft", fastrand::u64(..));
+        let names = NameGenerator::new(super::pass::now(), 0, std::process::id(), DRAFTS, fastrand::u64(..));
         let drafts_in = folder.clone();
         let writer = tokio::task::spawn_blocking(move || write_bodies(&drafts_in, names, pieces));
         let fetched = self.imap.fetch_bodies(uids, sink).await;
