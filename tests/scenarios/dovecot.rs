@@ -1,0 +1,1 @@
+//! A real Dovecot as the host of scenarios.
