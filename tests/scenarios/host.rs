@@ -31,7 +31,8 @@ pub trait Host {
         let mut there = self.list();
         let mut take = |mailbox: &str, was: &Mail| -> u32 {
             let found = there.get_mut(mailbox).expect("the mailbox is there");
-            let is = |(_, flags, bytes): &There| Mail::of_wire(&names.name(bytes), flags.iter().map(String::as_str)) == *was;
+            let is =
+                |(_, flags, bytes): &There| Mail::of_wire(&names.name(bytes), flags.iter().map(String::as_str)) == *was;
             let at = found.iter().position(is).unwrap_or_else(|| panic!("{was:?} is not in {mailbox}"));
             found.remove(at).0
         };

@@ -52,9 +52,9 @@ impl Stage {
     /// Makes one for an account `work` on this port of loopback; `account` holds more lines of its table.
     pub fn new(port: u16, user: &str, password: &str, account: &str) -> Self {
         // Memory where there is some: the sweep makes and removes a million files.
-        let place = [Path::new("/dev/shm"), &std::env::temp_dir()].into_iter().find_map(|place| {
-            tempfile::Builder::new().prefix("mailtwin-stage").tempdir_in(place).ok()
-        });
+        let place = [Path::new("/dev/shm"), &std::env::temp_dir()]
+            .into_iter()
+            .find_map(|place| tempfile::Builder::new().prefix("mailtwin-stage").tempdir_in(place).ok());
         let directory = place.expect("a temporary directory");
         let stage = Self { directory };
         let configuration = format!(
@@ -94,7 +94,8 @@ impl Stage {
 
     /// Runs the program to its end, or kills it before a step. Words like `NAME=value` in front are its environment.
     pub fn run(&self, words: &str, kill_at: Option<usize>) -> Ran {
-        let (environment, words): (Vec<&str>, Vec<&str>) = words.split_whitespace().partition(|word| word.contains('='));
+        let (environment, words): (Vec<&str>, Vec<&str>) =
+            words.split_whitespace().partition(|word| word.contains('='));
         let mut command = self.command(&words.join(" "));
         command.envs(environment.iter().filter_map(|word| word.split_once('=')));
         if let Some(step) = kill_at {
@@ -139,7 +140,8 @@ impl Stage {
 
     /// Sets the times of `new` and `cur` back by a minute.
     pub fn backdate(&self) {
-        let old = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() - 60;
+        let old =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() - 60;
         let time = Timespec { tv_sec: old.cast_signed(), tv_nsec: 0 };
         let times = Timestamps { last_access: time, last_modification: time };
         for folder in self.folders().into_values() {

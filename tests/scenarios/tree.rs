@@ -123,11 +123,26 @@ impl fmt::Debug for Tree {
 pub enum Edit<'a> {
     MakeMailbox(&'a str),
     RemoveMailbox(&'a str),
-    Add { mailbox: &'a str, mail: &'a Mail },
-    Mark { mailbox: &'a str, was: &'a Mail, mail: &'a Mail },
-    Remove { mailbox: &'a str, mail: &'a Mail },
+    Add {
+        mailbox: &'a str,
+        mail: &'a Mail,
+    },
+    Mark {
+        mailbox: &'a str,
+        was: &'a Mail,
+        mail: &'a Mail,
+    },
+    Remove {
+        mailbox: &'a str,
+        mail: &'a Mail,
+    },
     /// It left one mailbox and came to another.
-    Move { from: &'a str, was: &'a Mail, to: &'a str, mail: &'a Mail },
+    Move {
+        from: &'a str,
+        was: &'a Mail,
+        to: &'a str,
+        mail: &'a Mail,
+    },
 }
 
 /// What a person did to come from one state to the other.
@@ -197,13 +212,19 @@ pub fn body(name: &str) -> Vec<u8> {
     }
 }
 
-/// The bytes as they are compared: CRLF and LF are one.
+/// The bytes as they are compared: CRLF and LF are one, a last line has its end, and a NUL, which IMAP cannot carry, is
+/// what Dovecot makes of it.
 pub fn normalised(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
+    let mut out = Vec::with_capacity(bytes.len() + 1);
     for (i, byte) in bytes.iter().enumerate() {
-        if *byte != b'\r' || bytes.get(i + 1) != Some(&b'\n') {
-            out.push(*byte);
+        match byte {
+            b'\r' if bytes.get(i + 1) == Some(&b'\n') => {}
+            0 => out.push(0x80),
+            byte => out.push(*byte),
         }
+    }
+    if out.last().is_some_and(|last| *last != b'\n') {
+        out.push(b'\n');
     }
     out
 }
