@@ -96,8 +96,7 @@ impl<'s> Rehearsal<'s> {
     fn is_idle(&mut self, told: &str) {
         let code = self.scenario.script.last().expect("a script has a command").1;
         self.stage.backdate();
-        let (touches, memory, mark) = (self.stage.touches(), self.stage.memory(), self.server.mark());
-        assert_eq!(memory.batches, [], "{}, {told}: a batch is open", self.what);
+        let (touches, mark) = (self.stage.touches(), self.server.mark());
         let ran = self.run("sync", None);
         let what = format!("{}, {told}, and once more", self.what);
         assert_eq!(ran.code, Some(i32::from(code)), "{what}: {}", ran.said);
@@ -110,11 +109,11 @@ impl<'s> Rehearsal<'s> {
         now.retain(|path, _| !path.is_dir());
         let before: Vec<_> = touches.iter().filter(|(path, _)| !path.is_dir()).collect();
         assert_eq!(before, now.iter().collect::<Vec<_>>(), "{what}: a file of the Maildir was touched");
-        assert_eq!(memory, self.stage.memory(), "{what}: the memory changed");
     }
 
-    /// Runs it, runs it again, kills it at every step; or at those only that `choose` takes.
-    pub fn sweep(mut self, choose: &mut dyn FnMut(&str) -> bool) -> Count {
+    /// Runs it, runs it again, kills it at every step: of the steps of a kind, at those that
+    /// `choose` takes, told the place and how many there are.
+    pub fn sweep(mut self, choose: &dyn Fn(usize, usize) -> bool) -> Count {
         let script = self.scenario.script.clone();
         let mut starts = Vec::new();
         let mut steps = Vec::new();
@@ -128,10 +127,16 @@ impl<'s> Rehearsal<'s> {
             steps.push(ran.steps);
         }
         self.is_at_the_end("undisturbed");
+        let memory = self.stage.memory();
+        assert_eq!(memory.batches, [], "{}: a batch is open", self.what);
         self.is_idle("undisturbed");
+        assert_eq!(memory, self.stage.memory(), "{}: the memory changed", self.what);
         for (number, steps) in steps.iter().enumerate() {
+            let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
             for (at, site) in steps.iter().enumerate() {
-                if !choose(site) {
+                let place = seen.entry(site).or_default();
+                *place += 1;
+                if !choose(*place - 1, steps.iter().filter(|other| *other == site).count()) {
                     continue;
                 }
                 self.count.kills += 1;
@@ -163,7 +168,4 @@ impl<'s> Rehearsal<'s> {
         self.is_at_the_end(&format!("{told}, then{said}\n"));
         self.is_idle(told);
     }
-
-    /// Kills it at one step, and again while it resumes.
-    pub fn kill_twice(&mut self, _seed: u64) {}
 }

@@ -121,6 +121,12 @@ impl Scenario {
         self
     }
 
+    /// What it needs of a server, every Dovecot has, and ours is configured for the role.
+    fn also_on_dovecot(mut self) -> Self {
+        self.dovecot = true;
+        self
+    }
+
     /// These mailboxes of the server are not mirrored.
     fn not_mirrored(mut self, names: &[&str]) -> Self {
         for name in names {
@@ -133,396 +139,226 @@ impl Scenario {
 }
 
 /// All of them.
+#[rustfmt::skip]
 pub fn scenarios() -> Vec<Scenario> {
     let s = Scenario::parse;
     let mut all = vec![
-        s(
-            "a first sync of an account",
-            "
+        s("a first sync of an account", "
             INBOX   | - | a b:S c:SRF{work} | - | a b:S c:SRF{work} | =
             Archive | - | d:S               | - | d:S               | =
-            Lists/a | - | e                 | - | e                 | =",
-        ),
-        s(
-            "nothing happened",
-            "
+            Lists/a | - | e                 | - | e                 | ="),
+        s("nothing happened", "
             INBOX   | a b:S | = | = | a b:S | =
-            Archive | .     | = | = | .     | =",
-        ),
-        s(
-            "new on the server",
-            "
+            Archive | .     | = | = | .     | ="),
+        s("new on the server", "
             INBOX   | a | a b c:S | = | a b c:S | =
-            Archive | . | d:R     | = | d:R     | =",
-        ),
-        s(
-            "new here",
-            "
+            Archive | . | d:R     | = | d:R     | ="),
+        s("new here", "
             INBOX   | a | = | a b c:S | a b c:S | =
-            Archive | . | = | d:FR    | d:FR    | =",
-        ),
-        s(
-            "new on both sides",
-            "
+            Archive | . | = | d:FR    | d:FR    | ="),
+        s("new on both sides", "
             INBOX   | a | a b | a c:S | a b c:S | =
-            Archive | . | d   | e:P   | d e:P   | =",
-        ),
-        s(
-            "the same bytes come on both sides",
-            "
-            INBOX   | a | a b | a b | a b b | =",
-        ),
-        s(
-            "flags changed on the server",
-            "
-            INBOX   | a b:S c:F | a:S b c:FR | = | a:S b c:FR | =",
-        ),
-        s(
-            "flags changed here",
-            "
-            INBOX   | a b:S c:F | = | a:S b c:FP | a:S b c:FP | =",
-        ),
-        s(
-            "flags changed on both sides",
-            "
-            INBOX   | a b:S c:F  | a:S b:SF c | a:F b c:FS | a:FS b:F c:S | =",
-        ),
-        s(
-            "the same flag was set and removed on both sides",
-            "
-            INBOX   | a b:S | a:S b | a:S b | a:S b | =",
-        ),
-        s(
-            "keywords of the server stay while flags change here",
-            "
-            INBOX   | a{work} b | a{work,later} b{x} | a:S b:F | a:S{work,later} b:F{x} | =",
-        ),
-        s(
-            "a server that keeps no keywords",
-            "
-            INBOX   | a b | = | a:SP b:PF | a:S b:F | a:SP b:PF",
-        )
+            Archive | . | d   | e:P   | d e:P   | ="),
+        s("the same bytes come on both sides", "
+            INBOX   | a | a b | a b | a b b | ="),
+        s("flags changed on the server", "
+            INBOX   | a b:S c:F | a:S b c:FR | = | a:S b c:FR | ="),
+        s("flags changed here", "
+            INBOX   | a b:S c:F | = | a:S b c:FP | a:S b c:FP | ="),
+        s("flags changed on both sides", "
+            INBOX   | a b:S c:F  | a:S b:SF c | a:F b c:FS | a:FS b:F c:S | ="),
+        s("the same flag was set and removed on both sides", "
+            INBOX   | a b:S | a:S b | a:S b | a:S b | ="),
+        s("keywords of the server stay while flags change here", "
+            INBOX   | a{work} b | a{work,later} b{x} | a:S b:F | a:S{work,later} b:F{x} | ="),
+        s("a server that keeps no keywords", "
+            INBOX   | a b | = | a:SP b:PF | a:S b:F | a:SP b:PF")
         .profile(|profile| Profile { keywords: false, ..profile }),
-        s(
-            "deleted is a flag like any other",
-            "
-            INBOX   | a b:T c d | a:T b:T c d | a b c:ST d | a:T b c:ST d | =",
-        ),
-        s(
-            "deleted on the server",
-            "
+        s("deleted is a flag like any other", "
+            INBOX   | a b:T c d | a:T b:T c d | a b c:ST d | a:T b c:ST d | ="),
+        s("deleted on the server", "
             INBOX   | a b:S c | a | = | a | =
-            Trash   | .       | . | = | . | =",
-        ),
-        s(
-            "deleted here",
-            "
+            Trash   | .       | . | = | . | ="),
+        s("deleted here", "
             INBOX   | a b:S c | = | a | a     | =
-            Trash   | .       | = | = | b:S c | =",
-        ),
-        s(
-            "deleted on both sides",
-            "
+            Trash   | .       | = | = | b:S c | ="),
+        s("deleted on both sides", "
             INBOX   | a b c | a | a | a | =
-            Trash   | .     | = | = | . | =",
-        ),
-        s(
-            "deleted on both sides, each another",
-            "
+            Trash   | .     | = | = | . | ="),
+        s("deleted on both sides, each another", "
             INBOX   | a b c | a b | b c | b | =
-            Trash   | .     | =   | =   | a | =",
-        ),
-        s(
-            "deleted here while its flags changed there",
-            "
+            Trash   | .     | =   | =   | a | ="),
+        s("deleted here while its flags changed there", "
             INBOX   | a b | a:S b | b | b   | =
-            Trash   | .   | =     | = | a:S | =",
-        ),
-        s(
-            "deleted there while its flags changed here",
-            "
+            Trash   | .   | =     | = | a:S | ="),
+        s("deleted there while its flags changed here", "
             INBOX   | a b | b | a:SF b | b | =
-            Trash   | .   | . | =      | . | =",
-        ),
-        s(
-            "new mail and deletions at once",
-            "
+            Trash   | .   | . | =      | . | ="),
+        s("new mail and deletions at once", "
             INBOX   | a b c | a b d:S | a c e:F | a d:S e:F | =
-            Trash   | .     | =       | =       | b         | =",
-        ),
-        s(
-            "the Trash has a usual name",
-            "
+            Trash   | .     | =       | =       | b         | ="),
+        s("the Trash has a usual name", "
             INBOX         | a b | = | a | a | =
-            Deleted Items | c   | = | = | b c | =",
-        ),
-        s(
-            "the Trash has a role",
-            "
+            Deleted Items | c   | = | = | b c | ="),
+        s("the Trash has a role", "
             INBOX      | a b | = | a | a | =
             Papierkorb | c   | = | = | b c | =
-            Trash      | d   | = | = | d   | =",
-        )
+            Trash      | d   | = | = | d   | =")
         .roles(|server| {
             server.with(|model| {
                 let mailbox = model.mailbox_mut("ann", "Papierkorb").expect("it is there");
                 mailbox.role = Some("\\Trash".to_owned());
             });
         })
-        .profile(|profile| if profile.has("SPECIAL-USE") { profile } else { profile.with(&["SPECIAL-USE"]) }),
-        s(
-            "there is no Trash: one is made",
-            "
+        .profile(|profile| if profile.has("SPECIAL-USE") { profile } else { profile.with(&["SPECIAL-USE"]) })
+        .also_on_dovecot(),
+        s("there is no Trash: one is made", "
             INBOX   | a b | = | a | a | =
-            Trash   | -   | - | - | b | =",
-        ),
-        s(
-            "the Trash is not mirrored",
-            "
+            Trash   | -   | - | - | b | ="),
+        s("the Trash is not mirrored", "
             INBOX   | a b | = | a | a   | =
-            Trash   | t   | = | = | b t | =",
-        )
+            Trash   | t   | = | = | b t | =")
         .account("mailboxes = [\"*\", \"!Trash\"]")
         .not_mirrored(&["Trash"]),
-        s(
-            "deleted inside Trash and Junk",
-            "
+        s("deleted inside Trash and Junk", "
             INBOX   | a     | = | =   | a   | =
             Trash   | b c   | = | c   | c   | =
-            Junk    | d e f | = | d f | d f | =",
-        ),
-        s(
-            "deletions are expunged",
-            "
+            Junk    | d e f | = | d f | d f | ="),
+        s("deletions are expunged", "
             INBOX   | a b c | = | a | a | =
-            Trash   | d     | = | = | d | =",
-        )
+            Trash   | d     | = | = | d | =")
         .account("delete = \"expunge\""),
-        s(
-            "deletions here never reach the server",
-            "
+        s("deletions here never reach the server", "
             INBOX   | a b c | a b:S c | a | a b:S c | a
-            Trash   | d     | =       | = | d       | =",
-        )
+            Trash   | d     | =       | = | d       | =")
         .account("delete = \"never\""),
-        s(
-            "another client's mark is not expunged with ours",
-            "
+        s("another client's mark is not expunged with ours", "
             INBOX   | a b c | a:T b c | a c | a:T c | =
-            Trash   | d     | =       | =   | d     | =",
-        )
+            Trash   | d     | =       | =   | d     | =")
         .account("delete = \"expunge\"")
-        .profile(|profile| if profile.has("UIDPLUS") { profile } else { profile.with(&["UIDPLUS"]) }),
-        s(
-            "moved here",
-            "
+        .profile(|profile| if profile.has("UIDPLUS") { profile } else { profile.with(&["UIDPLUS"]) })
+            .also_on_dovecot(),
+        s("moved here", "
             INBOX   | a b:S | = | a   | a   | =
             Archive | c     | = | b:S c | b:S c | =
-            Trash   | .     | = | =   | b:S | =",
-        ),
-        s(
-            "moved here, and flagged on the way",
-            "
+            Trash   | .     | = | =   | b:S | ="),
+        s("moved here, and flagged on the way", "
             INBOX   | a b | = | a     | a     | =
             Archive | c   | = | b:S c | b:S c | =
-            Trash   | .   | = | =     | b     | =",
-        ),
-        s(
-            "moved there",
-            "
+            Trash   | .   | = | =     | b     | ="),
+        s("moved there", "
             INBOX   | a b:S | a     | = | a     | =
-            Archive | c     | b:S c | = | b:S c | =",
-        ),
-        s(
-            "moved there and back here",
-            "
+            Archive | c     | b:S c | = | b:S c | ="),
+        s("moved there and back here", "
             INBOX   | a b | a   | a b c | a c | =
             Archive | c   | b c | .     | b   | =
-            Trash   | .   | =   | =     | c   | =",
-        ),
-        s(
-            "a new mailbox there",
-            "
+            Trash   | .   | =   | =     | c   | ="),
+        s("a new mailbox there", "
             INBOX   | a | = | = | a   | =
             News    | - | b | - | b   | =
-            Empty   | - | . | - | .   | =",
-        ),
-        s(
-            "a new mailbox here",
-            "
+            Empty   | - | . | - | .   | ="),
+        s("a new mailbox here", "
             INBOX   | a | = | = | a   | =
-            News    | - | - | b c:S | b c:S | =",
-        ),
-        s(
-            "new mailboxes below others",
-            "
+            News    | - | - | b c:S | b c:S | ="),
+        s("new mailboxes below others", "
             INBOX     | a | = | = | a | =
             Work      | . | = | = | . | =
             Work/2026 | - | b | - | b | =
             Home      | - | - | . | . | =
-            Home/bank | - | - | c | c | =",
-        ),
-        s(
-            "new mailboxes on both sides",
-            "
+            Home/bank | - | - | c | c | ="),
+        s("new mailboxes on both sides", "
             INBOX   | a | = | = | a | =
             There   | - | b | - | b | =
-            Here    | - | - | c | c | =",
-        ),
-        s(
-            "the same new mailbox on both sides, empty here",
-            "
+            Here    | - | - | c | c | ="),
+        s("the same new mailbox on both sides, empty here", "
             INBOX   | a | = | = | a | =
-            Both    | - | b | . | b | =",
-        ),
-        s(
-            "a mailbox was deleted on the server",
-            "
+            Both    | - | b | . | b | ="),
+        s("a mailbox was deleted on the server", "
             INBOX   | a   | a b | a | a b | =
-            Old     | c d | -   | = | -   | c d",
-        ),
-        s(
-            "a mailbox that is too deep is left out",
-            "
+            Old     | c d | -   | = | -   | c d"),
+        s("a mailbox that is too deep is left out", "
             INBOX   | a | a b | = | a b | =
             DEEP    | - | c   | - | c   | -
-            Good    | - | d   | - | d   | =",
-        )
-        .exit(1),
-        s(
-            "a refused upload does not stop the others",
-            "
-            INBOX   | a | = | a b poison c | a b c | a b poison c",
-        )
+            Good    | - | d   | - | d   | =")
+        .exit(1)
+        .profile(|profile| profile),
+        s("a refused upload does not stop the others", "
+            INBOX   | a | = | a b poison c | a b c | a b poison c")
         .rules(|server| {
             server.rule(When::verb("APPEND").containing("Subject: poison"), Act::No("", "bad message"));
         }),
-        s(
-            "a message that cannot be fetched does not stop the others",
-            "
-            INBOX   | a | a b c d | = | a b c d | a b d",
-        )
+        s("a message that cannot be fetched does not stop the others", "
+            INBOX   | a | a b c d | = | a b c d | a b d")
         .rules(|server| {
             server.rule(When::verb("UID FETCH").containing("BODY"), Act::RefuseUid(3));
         }),
-        s(
-            "a message that is left out of the answer",
-            "
-            INBOX   | a | a b c d | = | a b c d | a b d",
-        )
+        s("a message that is left out of the answer", "
+            INBOX   | a | a b c d | = | a b c d | a b d")
         .rules(|server| {
             server.rule(When::verb("UID FETCH").containing("BODY"), Act::OmitUid(3));
         }),
-        s(
-            "odd bytes come from the server",
-            "
+        s("odd bytes come from the server", "
             INBOX   | a | a empty headless blank nul eight cr | = | a empty headless blank nul eight cr | =
-            Archive | . | unended long volatile | = | unended long volatile | =",
-        ),
-        s(
-            "odd bytes go to the server",
-            "
+            Archive | . | unended long volatile | = | unended long volatile | ="),
+        s("odd bytes go to the server", "
             INBOX   | a | = | a headless blank eight crlf mixed | a headless blank eight crlf mixed | =
-            Archive | . | = | unended long volatile deep        | unended long volatile deep        | =",
-        ),
-        s(
-            "an empty message cannot go to the server",
-            "
-            INBOX   | a | = | a b empty | a b | a b empty",
-        ),
-        s(
-            "a message with a NUL is refused",
-            "
-            INBOX   | a | = | a b nul | a b | a b nul",
-        )
+            Archive | . | = | unended long volatile deep        | unended long volatile deep        | ="),
+        s("an empty message cannot go to the server", "
+            INBOX   | a | = | a b empty | a b | a b empty"),
+        s("a message with a NUL is refused", "
+            INBOX   | a | = | a b nul | a b | a b nul")
         .profile(|profile| Profile { refuses_nul: true, ..profile }),
-        s(
-            "the same message three times",
-            "
+        s("the same message three times", "
             INBOX   | x x  | x x x | x x | x x x | =
-            Archive | .    | =     | x x x | x x x | =",
-        ),
-        s(
-            "one of two that are alike is deleted here",
-            "
+            Archive | .    | =     | x x x | x x x | ="),
+        s("one of two that are alike is deleted here", "
             INBOX   | x x y | = | x y | x y | =
-            Trash   | .     | = | =   | x   | =",
-        ),
-        s(
-            "held by the guard",
-            "
+            Trash   | .     | = | =   | x   | ="),
+        s("held by the guard", "
             INBOX   | a b c d e f | = | .  | a b c d e f | .
             Archive | g           | = | g h | g h        | =
-            Trash   | .           | = | =   | .          | =",
-        )
+            Trash   | .           | = | =   | .          | =")
         .exit(3),
-        s(
-            "held deletions are approved",
-            "
+        s("held deletions are approved", "
             INBOX   | a b c d e f | = | . | .           | =
-            Trash   | .           | = | = | a b c d e f | =",
-        )
+            Trash   | .           | = | = | a b c d e f | =")
         .script(&[("sync", 3), ("approve work", 0), ("sync", 0)]),
-        s(
-            "held deletions are rejected",
-            "
+        s("held deletions are rejected", "
             INBOX   | a b c d e f | = | . | a b c d e f | =
-            Trash   | .           | = | = | .           | =",
-        )
+            Trash   | .           | = | = | .           | =")
         .script(&[("sync", 3), ("reject work", 0), ("sync", 0)]),
-        s(
-            "held deletions of the Maildir are approved",
-            "
+        s("held deletions of the Maildir are approved", "
             INBOX   | a b c d e:S f | . | = | . | =
-            Trash   | .             | = | = | . | =",
-        )
+            Trash   | .             | = | = | . | =")
         .script(&[("sync", 3), ("approve work", 0), ("sync", 0)]),
-        s(
-            "held deletions of the Maildir are rejected",
-            "
+        s("held deletions of the Maildir are rejected", "
             INBOX   | a b c d e:S f | . | = | a b c d e:S f | =
-            Trash   | .             | = | = | .             | =",
-        )
+            Trash   | .             | = | = | .             | =")
         .script(&[("sync", 3), ("reject work", 0), ("sync", 0)]),
-        s(
-            "an upload whose answer is lost",
-            "
-            INBOX   | a | = | a b c | a b c | =",
-        )
+        s("an upload whose answer is lost", "
+            INBOX   | a | = | a b c | a b c | =")
         .rules(|server| {
             server.rule(When::verb("APPEND").nth(1), Act::EffectThenDrop);
         })
         .script(&[("sync", 75), ("sync", 0)]),
-        s(
-            "a move to the Trash whose answer is lost",
-            "
+        s("a move to the Trash whose answer is lost", "
             INBOX   | a b | = | a | a | =
-            Trash   | .   | = | = | b | =",
-        )
+            Trash   | .   | = | = | b | =")
         .rules(|server| {
             server.rule(When::verb("UID MOVE").nth(1), Act::EffectThenDrop);
             server.rule(When::verb("UID COPY").nth(1), Act::EffectThenDrop);
         })
         .script(&[("sync", 75), ("sync", 0)]),
-        s(
-            "flags whose answer is lost",
-            "
-            INBOX   | a b | = | a:S b:F | a:S b:F | =",
-        )
+        s("flags whose answer is lost", "
+            INBOX   | a b | = | a:S b:F | a:S b:F | =")
         .rules(|server| {
             server.rule(When::verb("UID STORE").nth(1), Act::EffectThenDrop);
         })
         .script(&[("sync", 75), ("sync", 0)]),
     ];
-    all.push(s(
-        "more than one window of fetches",
-        "
-            INBOX   | a | a m1..m140 | = | a m1..m140 | =",
-    ));
-    all.push(s(
-        "more than one command of uploads",
-        "
-            INBOX   | a | = | a m1..m70 | a m1..m70 | =",
-    ));
+    all.push(s("more than one window of fetches", "
+            INBOX   | a | a m1..m140 | = | a m1..m140 | ="));
+    all.push(s("more than one command of uploads", "
+            INBOX   | a | = | a m1..m70 | a m1..m70 | ="));
     all
 }
