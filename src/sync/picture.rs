@@ -159,6 +159,14 @@ impl Picture {
         }
     }
 
+    /// Tells whether the change is one no more.
+    pub fn holds(&self, change: &Change) -> bool {
+        match change {
+            Change::Uid(uid, known) => self.uid(*uid) == known.as_ref(),
+            Change::Local(name, lone) => self.local(name) == lone.as_ref(),
+        }
+    }
+
     /// Everything that has a UID, ascending.
     pub fn uids(&self) -> impl Iterator<Item = (Uid, &Known)> + '_ {
         self.uids.iter().map(|(uid, known)| (*uid, known))

@@ -3,7 +3,7 @@
 //! Each message is judged by the table alone; nothing here looks at two messages at once. What the guard and the
 //! pairing of moves have to say comes afterwards, over the plans of all mailboxes.
 
-use crate::mail::{BaseName, Flags, Uid};
+use crate::mail::{BaseName, Flags, Storable, Uid};
 use crate::sync::picture::{Change, Known, Lone, Pair, Picture, Side, Why};
 use crate::sync::plan::{Action, Note, NoteKind, Route};
 use crate::sync::policy::Rules;
@@ -104,11 +104,12 @@ impl Draft<'_> {
                 }
             }
             Verdict::Flags { remote: None, local: None, merged } => {
-                let differs = |masked: &Option<Flags>| masked.clone().filter(|f| *f != merged);
-                let (remote, local) = (
-                    differs(&Some(seen.remote.clone().unwrap_or_else(|| pair.agreed.clone()))),
-                    differs(&Some(seen.local.clone().unwrap_or_else(|| pair.agreed.clone()))),
-                );
+                // What a side cannot store it says nothing of, so what is agreed now stands for it.
+                let differs = |storable: &Storable, shown: Option<&Flags>| {
+                    shown.map(|flags| storable.mask(&merged, flags)).filter(|masked| *masked != merged)
+                };
+                let remote = differs(&self.rules.remote_flags, there);
+                let local = differs(&self.rules.local_flags, here);
                 let agreed = Pair { remote, local, ..Pair::agreed(pair.name.clone(), merged, pair.print) };
                 self.note(Change::Uid(uid, Some(Known::Pair(agreed))), NoteKind::Agree);
             }
@@ -209,5 +210,33 @@ impl Draft<'_> {
 
     fn note(&mut self, change: Change, kind: NoteKind) {
         self.done.notes.push(Note { change, kind });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Keyword;
+    use crate::sync::policy::Policy;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn what_was_agreed_by_one_look_needs_no_second() {
+        let mut local_flags = Storable { any_keyword: false, ..Storable::everything() };
+        local_flags.flags.insert_keyword(Keyword::forwarded());
+        let (policy, remote_flags) = (Policy::TWO_WAY, Storable::everything());
+        let rules = Rules { policy, remote_flags, local_flags, route: Route::Expunge, now: 0 };
+        let (uid, name) = (Uid::MIN, BaseName::new(b"m").expect("a name"));
+        let mut picture = Picture::new();
+        picture.apply(Change::Uid(uid, Some(Known::Pair(Pair::agreed(name.clone(), Flags::new(), None)))));
+        // Both are seen at once, the keyword here by nobody.
+        let remote = BTreeMap::from([(uid, Flags::parse("\\Seen work"))]);
+        let remote = RemoteView::listed(remote, 1).expect("it adds up");
+        let local = LocalView::of_new(BTreeMap::from([(name, Flags::parse("\\Seen"))]));
+        let mut fresh = || -> BaseName { unreachable!("nothing is fetched") };
+        let first = reconcile(&picture, &remote, &local, &rules, &mut fresh);
+        assert_eq!((first.actions.len(), first.notes.len()), (0, 1));
+        first.notes.into_iter().for_each(|note| picture.apply(note.change));
+        assert_eq!(reconcile(&picture, &remote, &local, &rules, &mut fresh), Reconciled::default());
     }
 }

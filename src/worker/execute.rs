@@ -70,7 +70,10 @@ impl Pass<'_> {
         let mut changes: Vec<Change> = Vec::new();
         for (action, outcome) in actions.iter().zip(outcomes) {
             let settled = settle(picture, action, outcome, now());
-            settled.iter().for_each(|change| picture.apply(change.clone()));
+            for change in &settled {
+                self.learnt += u64::from(!picture.holds(change));
+                picture.apply(change.clone());
+            }
             changes.extend(settled);
             let report = &mut self.report;
             match (action, outcome) {

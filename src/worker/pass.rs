@@ -121,6 +121,8 @@ pub(super) struct Pass<'j> {
     pub quota_full: bool,
     /// Octets of messages moved since the last batch was settled.
     pub octets: u64,
+    /// What was learnt by doing, in changes of the memory.
+    pub learnt: u64,
     pub report: Report,
 }
 
@@ -159,6 +161,7 @@ impl<'j> Pass<'j> {
             names,
             quota_full: false,
             octets: 0,
+            learnt: 0,
             report: Report::default(),
         })
     }
@@ -170,16 +173,20 @@ impl<'j> Pass<'j> {
         self.resume_mailboxes().await?;
         let mut dirty = self.judge_mailboxes(only).await?;
         let mut before: BTreeMap<MailboxId, Vec<Action>> = BTreeMap::new();
+        let mut learnt = 0;
         for round in 0..MAX_ROUNDS {
             let mut observed = self.observe(&dirty).await?;
             if !self.batches.is_empty() {
                 self.recover(&mut observed).await?;
             }
             let (mut plans, mut memory) = self.plan(&observed, round).await?;
-            // A mailbox whose plan is what it was before is stuck, on somebody else's marks for example.
-            plans.retain(|plan| {
-                plan.actions.is_empty() || before.get(&plan.mailbox).is_none_or(|b| !same_work(b, &plan.actions))
-            });
+            // Where nothing came of the round before, a mailbox whose plan is what it was then is stuck, on somebody else's
+            // marks for example.
+            if std::mem::replace(&mut learnt, self.learnt) == self.learnt {
+                plans.retain(|plan| {
+                    plan.actions.is_empty() || before.get(&plan.mailbox).is_none_or(|b| !same_work(b, &plan.actions))
+                });
+            }
             before = plans.iter().map(|plan| (plan.mailbox, plan.actions.clone())).collect();
             if self.mode == Mode::DryRun {
                 return Ok(());

@@ -29,7 +29,10 @@ impl Pass<'_> {
             let Some(seen) = observed.get(id).or_else(|| more.get(id)) else { continue };
             let picture = self.pictures.entry(*id).or_default();
             let changes = recover(&self.batches, *id, picture, &seen.remote, &locals, &traces);
-            changes.iter().for_each(|change| picture.apply(change.clone()));
+            for change in &changes {
+                self.learnt += u64::from(!picture.holds(change));
+                picture.apply(change.clone());
+            }
             settlement.changes.push((*id, changes));
         }
         let seen_whole = |id: &MailboxId| observed.contains_key(id) || more.contains_key(id);

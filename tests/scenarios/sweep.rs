@@ -1,0 +1,171 @@
+//! The procedure: a scenario is run, run again, and killed at every step.
+
+use super::host::{Host, Twinless, USER};
+use super::stage::{Ran, Stage};
+use super::table::Scenario;
+use super::tree::{Names, Tree};
+use crate::support::server::{PASSWORD, Profile, Server};
+use std::collections::BTreeMap;
+
+/// What a sweep counted.
+#[derive(Default)]
+pub struct Count {
+    pub kills: usize,
+    pub double_kills: usize,
+    pub runs: usize,
+    /// Each kind of step with the number of kills at it.
+    pub sites: BTreeMap<String, usize>,
+}
+
+impl Count {
+    pub fn add(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.double_kills += other.double_kills;
+        self.runs += other.runs;
+        for (site, kills) in other.sites {
+            *self.sites.entry(site).or_default() += kills;
+        }
+    }
+}
+
+/// A scenario on a test server with one profile, ready to be run from the same start again and again.
+pub struct Rehearsal<'s> {
+    scenario: &'s Scenario,
+    what: String,
+    server: Server,
+    stage: Stage,
+    names: Names,
+    count: Count,
+}
+
+impl<'s> Rehearsal<'s> {
+    /// Makes what both sides agreed on, then what was done to them since.
+    pub fn prepare(scenario: &'s Scenario, profile: (&str, Profile)) -> Self {
+        let server = Server::start((scenario.profile)(profile.1));
+        server.account(USER);
+        let stage = Stage::new(server.port(), USER, PASSWORD, scenario.account);
+        let names = Names::of(scenario.names());
+        let what = format!("{} ({})", scenario.name, profile.0);
+        let mut rehearsal = Self { scenario, what, server, stage, names, count: Count::default() };
+        rehearsal.first_sync();
+        rehearsal
+    }
+
+    fn first_sync(&mut self) {
+        let Scenario { remembered, server, maildir, .. } = self.scenario;
+        let mut host = Twinless(&self.server);
+        let bare = host.tree(&self.names);
+        if self.scenario.is_remembered() {
+            host.edit(&bare, remembered, &self.names);
+        }
+        (self.scenario.roles)(&self.server);
+        if self.scenario.is_remembered() {
+            let ran = self.run("sync", None);
+            assert_eq!(ran.code, Some(0), "{}: the first sync failed: {}", self.what, ran.said);
+            let agreed = self.trees();
+            let expected = self.scenario.agreed();
+            assert_eq!(agreed, expected, "{}: the first sync", self.what);
+        }
+        let found = self.stage.tree(&self.names);
+        self.stage.edit(&found, maildir, &self.names);
+        let mut host = Twinless(&self.server);
+        let found = host.tree(&self.names);
+        host.edit(&found, server, &self.names);
+    }
+
+    fn run(&mut self, words: &str, kill_at: Option<usize>) -> Ran {
+        self.count.runs += 1;
+        let ran = self.stage.run(words, kill_at);
+        // What it said before its end still takes effect.
+        self.server.wait_until_alone();
+        ran
+    }
+
+    fn trees(&self) -> (Tree, Tree) {
+        (Twinless(&self.server).tree(&self.names), self.stage.tree(&self.names))
+    }
+
+    fn is_at_the_end(&self, told: &str) {
+        let (server, maildir) = self.trees();
+        let end = &self.scenario.end;
+        assert_eq!(server, end.0, "{}, {told}: the server", self.what);
+        assert_eq!(maildir, end.1, "{}, {told}: the Maildir", self.what);
+    }
+
+    /// Runs once more: nothing may change.
+    fn is_idle(&mut self, told: &str) {
+        let code = self.scenario.script.last().expect("a script has a command").1;
+        self.stage.backdate();
+        let (touches, mark) = (self.stage.touches(), self.server.mark());
+        let ran = self.run("sync", None);
+        let what = format!("{}, {told}, and once more", self.what);
+        assert_eq!(ran.code, Some(i32::from(code)), "{what}: {}", ran.said);
+        let commands = self.server.mutating_commands_since(mark);
+        assert!(commands.is_empty(), "{what}: {commands:?}");
+        let commits: Vec<_> = ran.steps.iter().filter(|site| site.starts_with("store.")).collect();
+        assert!(commits.is_empty(), "{what}: {commits:?}");
+        // The times of directories were set back by the run's beginning.
+        let mut now = self.stage.touches();
+        now.retain(|path, _| !path.is_dir());
+        let before: Vec<_> = touches.iter().filter(|(path, _)| !path.is_dir()).collect();
+        assert_eq!(before, now.iter().collect::<Vec<_>>(), "{what}: a file of the Maildir was touched");
+    }
+
+    /// Runs it, runs it again, kills it at every step: of the steps of a kind, at those that
+    /// `choose` takes, told the place and how many there are.
+    pub fn sweep(mut self, choose: &dyn Fn(usize, usize) -> bool) -> Count {
+        let script = self.scenario.script.clone();
+        let mut starts = Vec::new();
+        let mut steps = Vec::new();
+        for (number, (words, code)) in script.iter().enumerate() {
+            starts.push((self.stage.save(&format!("start{number}")), self.server.clone_state()));
+            if number == 0 {
+                (self.scenario.rules)(&self.server);
+            }
+            let ran = self.run(words, None);
+            assert_eq!(ran.code, Some(i32::from(*code)), "{}: `{words}` said: {}", self.what, ran.said);
+            steps.push(ran.steps);
+        }
+        self.is_at_the_end("undisturbed");
+        let memory = self.stage.memory();
+        assert_eq!(memory.batches, [], "{}: a batch is open", self.what);
+        self.is_idle("undisturbed");
+        assert_eq!(memory, self.stage.memory(), "{}: the memory changed", self.what);
+        for (number, steps) in steps.iter().enumerate() {
+            let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+            for (at, site) in steps.iter().enumerate() {
+                let place = seen.entry(site).or_default();
+                *place += 1;
+                if !choose(*place - 1, steps.iter().filter(|other| *other == site).count()) {
+                    continue;
+                }
+                self.count.kills += 1;
+                *self.count.sites.entry(site.clone()).or_default() += 1;
+                let (saved, state) = &starts[number];
+                self.stage.restore(saved);
+                self.server.restore_state(state);
+                if number == 0 {
+                    (self.scenario.rules)(&self.server);
+                }
+                let told = format!("killed before step {} ({site}) of `{}`", at + 1, script[number].0);
+                let killed = self.run(script[number].0, Some(at + 1));
+                // Two tasks may take turns otherwise than before, so that it had a step less.
+                assert!(killed.code.is_none() || at + 1 > killed.steps.len(), "{}, {told}: {}", self.what, killed.said);
+                self.resume(number, &told);
+            }
+        }
+        self.count
+    }
+
+    /// Goes on with the script from that command, to the same end.
+    fn resume(&mut self, from: usize, told: &str) {
+        let script = self.scenario.script.clone();
+        let mut said = String::new();
+        for (words, _) in &script[from..] {
+            let ran = self.run(words, None);
+            said = format!("{said}\n`{words}` ended with {:?} and said: {}", ran.code, ran.said);
+        }
+        self.is_at_the_end(&format!("{told}, then{said}\n"));
+        self.is_idle(told);
+    }
+}

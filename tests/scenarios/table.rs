@@ -1,0 +1,364 @@
+//! The scenarios.
+//!
+//! A row is a mailbox: what both sides held when they last agreed, what the server and the Maildir hold now, and what
+//! they hold after the run. `=` is what the cell stands for by default: now as remembered, the Maildir as the server.
+
+use super::tree::Tree;
+use crate::support::server::{Act, Profile, Server, When};
+use std::collections::BTreeSet;
+
+/// A scenario, parsed.
+pub struct Scenario {
+    pub name: &'static str,
+    /// What both sides held when they last agreed: the server's keywords included.
+    pub remembered: Tree,
+    pub server: Tree,
+    pub maildir: Tree,
+    /// The end, of the server and of the Maildir.
+    pub end: (Tree, Tree),
+    /// What is run, and the exit codes.
+    pub script: Vec<(&'static str, u8)>,
+    /// More lines for the account's table.
+    pub account: &'static str,
+    pub profile: fn(Profile) -> Profile,
+    pub roles: fn(&Server),
+    pub rules: fn(&Server),
+    /// Mailboxes that are on the server when it is first seen, and not mirrored.
+    agreed: (Tree, Tree),
+    /// What it says of the server holds for a real Dovecot too.
+    pub dovecot: bool,
+}
+
+impl Scenario {
+    fn parse(name: &'static str, rows: &str) -> Self {
+        let mut trees: [Tree; 5] = Default::default();
+        for row in rows.lines().map(str::trim).filter(|row| !row.is_empty()) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            // A hierarchy that no directory can hold.
+            let deep = vec!["deep"; 120].join("/");
+            let [mailbox, remembered, server, maildir, server_after, maildir_after] = cells[..] else {
+                panic!("{name}: a row has six cells: {row}");
+            };
+            let mailbox = if mailbox == "DEEP" { &deep } else { mailbox };
+            let or = |cell, default| if cell == "=" { default } else { cell };
+            let cells = [
+                remembered,
+                or(server, remembered),
+                or(maildir, remembered),
+                server_after,
+                or(maildir_after, server_after),
+            ];
+            for (tree, cell) in trees.iter_mut().zip(cells) {
+                tree.add(mailbox, cell);
+            }
+        }
+        let [remembered, server, maildir, server_after, maildir_after] = trees;
+        let agreed = (remembered.clone(), remembered.clone().without_keywords());
+        Self {
+            name,
+            remembered,
+            server,
+            maildir: maildir.without_keywords(),
+            end: (server_after, maildir_after.without_keywords()),
+            script: vec![("sync", 0)],
+            account: "",
+            profile: |profile| profile,
+            roles: |_| {},
+            rules: |_| {},
+            agreed,
+            dovecot: true,
+        }
+    }
+
+    /// Whether there was a sync before.
+    pub fn is_remembered(&self) -> bool {
+        !self.remembered.0.is_empty()
+    }
+
+    /// What both sides hold after the first sync.
+    pub fn agreed(&self) -> (Tree, Tree) {
+        self.agreed.clone()
+    }
+
+    /// All messages that occur.
+    pub fn names(&self) -> BTreeSet<String> {
+        let trees = [&self.remembered, &self.server, &self.maildir, &self.end.0, &self.end.1];
+        trees.into_iter().flat_map(Tree::names).collect()
+    }
+
+    fn exit(mut self, code: u8) -> Self {
+        self.script = vec![("sync", code)];
+        self
+    }
+
+    fn script(mut self, script: &[(&'static str, u8)]) -> Self {
+        self.script = script.to_vec();
+        self
+    }
+
+    fn account(mut self, lines: &'static str) -> Self {
+        self.account = lines;
+        self
+    }
+
+    /// Such a server as no Dovecot is.
+    fn profile(mut self, profile: fn(Profile) -> Profile) -> Self {
+        self.profile = profile;
+        self.dovecot = false;
+        self
+    }
+
+    /// Roles that the mailboxes have on the server.
+    fn roles(mut self, roles: fn(&Server)) -> Self {
+        self.roles = roles;
+        self.dovecot = false;
+        self
+    }
+
+    fn rules(mut self, rules: fn(&Server)) -> Self {
+        self.rules = rules;
+        self.dovecot = false;
+        self
+    }
+
+    /// What it needs of a server, every Dovecot has, and ours is configured for the role.
+    fn also_on_dovecot(mut self) -> Self {
+        self.dovecot = true;
+        self
+    }
+
+    /// These mailboxes of the server are not mirrored.
+    fn not_mirrored(mut self, names: &[&str]) -> Self {
+        for name in names {
+            for tree in [&mut self.agreed.1, &mut self.maildir, &mut self.end.1] {
+                tree.0.remove(*name);
+            }
+        }
+        self
+    }
+}
+
+/// All of them.
+#[rustfmt::skip]
+pub fn scenarios() -> Vec<Scenario> {
+    let s = Scenario::parse;
+    let mut all = vec![
+        s("a first sync of an account", "
+            INBOX   | - | a b:S c:SRF{work} | - | a b:S c:SRF{work} | =
+            Archive | - | d:S               | - | d:S               | =
+            Lists/a | - | e                 | - | e                 | ="),
+        s("nothing happened", "
+            INBOX   | a b:S | = | = | a b:S | =
+            Archive | .     | = | = | .     | ="),
+        s("new on the server", "
+            INBOX   | a | a b c:S | = | a b c:S | =
+            Archive | . | d:R     | = | d:R     | ="),
+        s("new here", "
+            INBOX   | a | = | a b c:S | a b c:S | =
+            Archive | . | = | d:FR    | d:FR    | ="),
+        s("new on both sides", "
+            INBOX   | a | a b | a c:S | a b c:S | =
+            Archive | . | d   | e:P   | d e:P   | ="),
+        s("the same bytes come on both sides", "
+            INBOX   | a | a b | a b | a b b | ="),
+        s("flags changed on the server", "
+            INBOX   | a b:S c:F | a:S b c:FR | = | a:S b c:FR | ="),
+        s("flags changed here", "
+            INBOX   | a b:S c:F | = | a:S b c:FP | a:S b c:FP | ="),
+        s("flags changed on both sides", "
+            INBOX   | a b:S c:F  | a:S b:SF c | a:F b c:FS | a:FS b:F c:S | ="),
+        s("the same flag was set and removed on both sides", "
+            INBOX   | a b:S | a:S b | a:S b | a:S b | ="),
+        s("keywords of the server stay while flags change here", "
+            INBOX   | a{work} b | a{work,later} b{x} | a:S b:F | a:S{work,later} b:F{x} | ="),
+        s("a server that keeps no keywords", "
+            INBOX   | a b | = | a:SP b:PF | a:S b:F | a:SP b:PF")
+        .profile(|profile| Profile { keywords: false, ..profile }),
+        s("deleted is a flag like any other", "
+            INBOX   | a b:T c d | a:T b:T c d | a b c:ST d | a:T b c:ST d | ="),
+        s("deleted on the server", "
+            INBOX   | a b:S c | a | = | a | =
+            Trash   | .       | . | = | . | ="),
+        s("deleted here", "
+            INBOX   | a b:S c | = | a | a     | =
+            Trash   | .       | = | = | b:S c | ="),
+        s("deleted on both sides", "
+            INBOX   | a b c | a | a | a | =
+            Trash   | .     | = | = | . | ="),
+        s("deleted on both sides, each another", "
+            INBOX   | a b c | a b | b c | b | =
+            Trash   | .     | =   | =   | a | ="),
+        s("deleted here while its flags changed there", "
+            INBOX   | a b | a:S b | b | b   | =
+            Trash   | .   | =     | = | a:S | ="),
+        s("deleted there while its flags changed here", "
+            INBOX   | a b | b | a:SF b | b | =
+            Trash   | .   | . | =      | . | ="),
+        s("new mail and deletions at once", "
+            INBOX   | a b c | a b d:S | a c e:F | a d:S e:F | =
+            Trash   | .     | =       | =       | b         | ="),
+        s("the Trash has a usual name", "
+            INBOX         | a b | = | a | a | =
+            Deleted Items | c   | = | = | b c | ="),
+        s("the Trash has a role", "
+            INBOX      | a b | = | a | a | =
+            Papierkorb | c   | = | = | b c | =
+            Trash      | d   | = | = | d   | =")
+        .roles(|server| {
+            server.with(|model| {
+                let mailbox = model.mailbox_mut("ann", "Papierkorb").expect("it is there");
+                mailbox.role = Some("\\Trash".to_owned());
+            });
+        })
+        .profile(|profile| if profile.has("SPECIAL-USE") { profile } else { profile.with(&["SPECIAL-USE"]) })
+        .also_on_dovecot(),
+        s("there is no Trash: one is made", "
+            INBOX   | a b | = | a | a | =
+            Trash   | -   | - | - | b | ="),
+        s("the Trash is not mirrored", "
+            INBOX   | a b | = | a | a   | =
+            Trash   | t   | = | = | b t | =")
+        .account("mailboxes = [\"*\", \"!Trash\"]")
+        .not_mirrored(&["Trash"]),
+        s("deleted inside Trash and Junk", "
+            INBOX   | a     | = | =   | a   | =
+            Trash   | b c   | = | c   | c   | =
+            Junk    | d e f | = | d f | d f | ="),
+        s("deletions are expunged", "
+            INBOX   | a b c | = | a | a | =
+            Trash   | d     | = | = | d | =")
+        .account("delete = \"expunge\""),
+        s("deletions here never reach the server", "
+            INBOX   | a b c | a b:S c | a | a b:S c | a
+            Trash   | d     | =       | = | d       | =")
+        .account("delete = \"never\""),
+        s("another client's mark is not expunged with ours", "
+            INBOX   | a b c | a:T b c | a c | a:T c | =
+            Trash   | d     | =       | =   | d     | =")
+        .account("delete = \"expunge\"")
+        .profile(|profile| if profile.has("UIDPLUS") { profile } else { profile.with(&["UIDPLUS"]) })
+            .also_on_dovecot(),
+        s("moved here", "
+            INBOX   | a b:S | = | a   | a   | =
+            Archive | c     | = | b:S c | b:S c | =
+            Trash   | .     | = | =   | b:S | ="),
+        s("moved here, and flagged on the way", "
+            INBOX   | a b | = | a     | a     | =
+            Archive | c   | = | b:S c | b:S c | =
+            Trash   | .   | = | =     | b     | ="),
+        s("moved there", "
+            INBOX   | a b:S | a     | = | a     | =
+            Archive | c     | b:S c | = | b:S c | ="),
+        s("moved there and back here", "
+            INBOX   | a b | a   | a b c | a c | =
+            Archive | c   | b c | .     | b   | =
+            Trash   | .   | =   | =     | c   | ="),
+        s("a new mailbox there", "
+            INBOX   | a | = | = | a   | =
+            News    | - | b | - | b   | =
+            Empty   | - | . | - | .   | ="),
+        s("a new mailbox here", "
+            INBOX   | a | = | = | a   | =
+            News    | - | - | b c:S | b c:S | ="),
+        s("new mailboxes below others", "
+            INBOX     | a | = | = | a | =
+            Work      | . | = | = | . | =
+            Work/2026 | - | b | - | b | =
+            Home      | - | - | . | . | =
+            Home/bank | - | - | c | c | ="),
+        s("new mailboxes on both sides", "
+            INBOX   | a | = | = | a | =
+            There   | - | b | - | b | =
+            Here    | - | - | c | c | ="),
+        s("the same new mailbox on both sides, empty here", "
+            INBOX   | a | = | = | a | =
+            Both    | - | b | . | b | ="),
+        s("a mailbox was deleted on the server", "
+            INBOX   | a   | a b | a | a b | =
+            Old     | c d | -   | = | -   | c d"),
+        s("a mailbox that is too deep is left out", "
+            INBOX   | a | a b | = | a b | =
+            DEEP    | - | c   | - | c   | -
+            Good    | - | d   | - | d   | =")
+        .exit(1)
+        .profile(|profile| profile),
+        s("a refused upload does not stop the others", "
+            INBOX   | a | = | a b poison c | a b c | a b poison c")
+        .rules(|server| {
+            server.rule(When::verb("APPEND").containing("Subject: poison"), Act::No("", "bad message"));
+        }),
+        s("a message that cannot be fetched does not stop the others", "
+            INBOX   | a | a b c d | = | a b c d | a b d")
+        .rules(|server| {
+            server.rule(When::verb("UID FETCH").containing("BODY"), Act::RefuseUid(3));
+        }),
+        s("a message that is left out of the answer", "
+            INBOX   | a | a b c d | = | a b c d | a b d")
+        .rules(|server| {
+            server.rule(When::verb("UID FETCH").containing("BODY"), Act::OmitUid(3));
+        }),
+        s("odd bytes come from the server", "
+            INBOX   | a | a empty headless blank nul eight cr | = | a empty headless blank nul eight cr | =
+            Archive | . | unended long volatile | = | unended long volatile | ="),
+        s("odd bytes go to the server", "
+            INBOX   | a | = | a headless blank eight crlf mixed | a headless blank eight crlf mixed | =
+            Archive | . | = | unended long volatile deep        | unended long volatile deep        | ="),
+        s("an empty message cannot go to the server", "
+            INBOX   | a | = | a b empty | a b | a b empty"),
+        s("a message with a NUL is refused", "
+            INBOX   | a | = | a b nul | a b | a b nul")
+        .profile(|profile| Profile { refuses_nul: true, ..profile }),
+        s("the same message three times", "
+            INBOX   | x x  | x x x | x x | x x x | =
+            Archive | .    | =     | x x x | x x x | ="),
+        s("one of two that are alike is deleted here", "
+            INBOX   | x x y | = | x y | x y | =
+            Trash   | .     | = | =   | x   | ="),
+        s("held by the guard", "
+            INBOX   | a b c d e f | = | .  | a b c d e f | .
+            Archive | g           | = | g h | g h        | =
+            Trash   | .           | = | =   | .          | =")
+        .exit(3),
+        s("held deletions are approved", "
+            INBOX   | a b c d e f | = | . | .           | =
+            Trash   | .           | = | = | a b c d e f | =")
+        .script(&[("sync", 3), ("approve work", 0), ("sync", 0)]),
+        s("held deletions are rejected", "
+            INBOX   | a b c d e f | = | . | a b c d e f | =
+            Trash   | .           | = | = | .           | =")
+        .script(&[("sync", 3), ("reject work", 0), ("sync", 0)]),
+        s("held deletions of the Maildir are approved", "
+            INBOX   | a b c d e:S f | . | = | . | =
+            Trash   | .             | = | = | . | =")
+        .script(&[("sync", 3), ("approve work", 0), ("sync", 0)]),
+        s("held deletions of the Maildir are rejected", "
+            INBOX   | a b c d e:S f | . | = | a b c d e:S f | =
+            Trash   | .             | = | = | .             | =")
+        .script(&[("sync", 3), ("reject work", 0), ("sync", 0)]),
+        s("an upload whose answer is lost", "
+            INBOX   | a | = | a b c | a b c | =")
+        .rules(|server| {
+            server.rule(When::verb("APPEND").nth(1), Act::EffectThenDrop);
+        })
+        .script(&[("sync", 75), ("sync", 0)]),
+        s("a move to the Trash whose answer is lost", "
+            INBOX   | a b | = | a | a | =
+            Trash   | .   | = | = | b | =")
+        .rules(|server| {
+            server.rule(When::verb("UID MOVE").nth(1), Act::EffectThenDrop);
+            server.rule(When::verb("UID COPY").nth(1), Act::EffectThenDrop);
+        })
+        .script(&[("sync", 75), ("sync", 0)]),
+        s("flags whose answer is lost", "
+            INBOX   | a b | = | a:S b:F | a:S b:F | =")
+        .rules(|server| {
+            server.rule(When::verb("UID STORE").nth(1), Act::EffectThenDrop);
+        })
+        .script(&[("sync", 75), ("sync", 0)]),
+    ];
+    all.push(s("more than one window of fetches", "
+            INBOX   | a | a m1..m140 | = | a m1..m140 | ="));
+    all.push(s("more than one command of uploads", "
+            INBOX   | a | = | a m1..m70 | a m1..m70 | ="));
+    all
+}
