@@ -54,9 +54,15 @@ fn malformed_and_oversized_answers_harm_nothing_wherever_they_come() {
                 let bench = bench(profile.clone());
                 bench.server.rule(When::verb(verb).nth(1), act.clone());
                 let ran = bench.sync();
-                unharmed(&bench, &ran, &format!("{what} in the answer to {verb}"));
+                let what = format!("{what} in the answer to {verb}");
+                unharmed(&bench, &ran, &what);
                 bench.server.clear_rules();
                 bench.sync().is(0, "");
+                if ran.err.contains("1 failed, see") {
+                    // The server was asked, and did not give it: it is asked again later.
+                    bench.run(&["status"]).is(0, "UID 4 is not synchronised: the server sends it without its body");
+                    continue;
+                }
                 bench.converged("INBOX", 4);
             }
         }
