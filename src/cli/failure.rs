@@ -53,12 +53,6 @@ impl Failure {
     pub fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
-
-    /// The failure of a command that this version knows by name only.
-    pub fn not_built(command: &str) -> Self {
-        Self::new(Exit::Failed, format!("`{command}` is not built into this version yet"))
-            .meaning("Nothing was done and nothing was changed.")
-    }
 }
 
 impl From<ConfigError> for Failure {

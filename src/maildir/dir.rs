@@ -3,7 +3,7 @@
 //! Every operation takes one plain name and follows no symbolic link, so nothing can lead out of the root: a path is
 //! walked name by name. Every mutation passes [`step::reach`] here, one mutation a step.
 
-use crate::maildir::Error;
+use crate::maildir::{Error, file_system};
 use crate::step;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Stat};
 use rustix::io::Errno;
@@ -143,19 +143,8 @@ impl Dir {
 
     /// Tells whether other machines may change the files here, so that neither snapshots nor times can be relied on.
     pub fn is_on_network(&self) -> Result<bool, Error> {
-        const NETWORK: [u64; 9] = [
-            0x6969,      // NFS
-            0xff53_4d42, // CIFS
-            0xfe53_4d42, // SMB2
-            0x517b,      // SMB
-            0x6573_5546, // FUSE
-            0x0102_1997, // 9p
-            0x5346_414f, // AFS
-            0x00c3_6400, // Ceph
-            0x7375_7245, // Coda
-        ];
         let stat = rustix::fs::fstatfs(&self.0).map_err(|e| Error::new("looking at a file system", "", e))?;
-        Ok(NETWORK.contains(&(stat.f_type as u64 & 0xffff_ffff)))
+        Ok(file_system::is_of_network(stat.f_type as u64))
     }
 
     /// All names here but `.` and `..`.

@@ -12,12 +12,13 @@ mod tunnel;
 pub use error::{Error, Phase, Policy, Unavailable};
 
 use super::endpoint::{Endpoint, Security, Target};
-use super::tls::{HandshakeError, Tls};
+use super::tls::{self, HandshakeError, Tls};
 use crate::mail::escape;
 use std::fmt::Debug;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// A connection in both directions.
 pub trait AsyncReadWrite: AsyncRead + AsyncWrite + Debug + Unpin + Send {}
@@ -32,8 +33,8 @@ pub type Stream = Box<dyn AsyncReadWrite>;
 pub struct Connected {
     /// The bytes.
     pub stream: Stream,
-    /// TLS protects it.
-    pub encrypted: bool,
+    /// TLS protects it: its version and cipher suite, for people.
+    pub protection: Option<String>,
     /// It does not leave this machine by our hand: a loopback address, or a tunnel.
     pub local: bool,
     /// A password may be written to it as it is: it is encrypted or local, or the owner allowed plaintext.
@@ -58,28 +59,38 @@ pub async fn open(endpoint: &Endpoint, tls: &Tls) -> Result<Connected, Error> {
     let (socket, address) = tcp::dial(host, port, loopback_only, limit).await?;
     let local = tcp::is_loopback(address.ip());
     let peer = format!("{}:{port} ({})", escape(host), address.ip());
-    let connected = |stream: Stream, encrypted, greeted| Connected {
+    let connected = |(stream, protection): (Stream, Option<String>), greeted| Connected {
         stream,
-        encrypted,
         local,
-        confidential: encrypted || local || matches!(endpoint.security, Security::Plaintext { .. }),
+        confidential: protection.is_some() || local || matches!(endpoint.security, Security::Plaintext { .. }),
+        protection,
         greeted,
         peer: peer.clone(),
     };
     match endpoint.security {
-        Security::Plaintext { .. } => Ok(connected(Box::new(socket), false, false)),
-        Security::Implicit => Ok(connected(handshake(socket, host, tls, &peer, limit).await?, true, false)),
+        Security::Plaintext { .. } => Ok(connected((Box::new(socket), None), false)),
+        Security::Implicit => Ok(connected(handshake(socket, host, tls, &peer, limit).await?, false)),
         Security::StartTls => {
             let socket = starttls::imap(socket, &peer, limit).await?;
-            Ok(connected(handshake(socket, host, tls, &peer, limit).await?, true, true))
+            Ok(connected(handshake(socket, host, tls, &peer, limit).await?, true))
         }
     }
 }
 
-async fn handshake(socket: TcpStream, host: &str, tls: &Tls, peer: &str, limit: Duration) -> Result<Stream, Error> {
+async fn handshake(
+    socket: TcpStream,
+    host: &str,
+    tls: &Tls,
+    peer: &str,
+    limit: Duration,
+) -> Result<(Stream, Option<String>), Error> {
     let silent = |_| Unavailable::Silent { peer: peer.to_owned(), phase: Phase::Handshake, limit };
     let result = tokio::time::timeout(limit, tls.connect(host, socket)).await.map_err(silent)?;
-    result.map(|stream| Box::new(stream) as Stream).map_err(|error| match error {
+    let describe = |stream: TlsStream<TcpStream>| {
+        let protection = tls::describe(&stream);
+        (Box::new(stream) as Stream, Some(protection))
+    };
+    result.map(describe).map_err(|error| match error {
         HandshakeError::Io(error) => {
             Unavailable::Broken { peer: peer.to_owned(), phase: Phase::Handshake, error }.into()
         }

@@ -36,20 +36,39 @@ pub struct Opened {
     pub imap: Imap,
     /// Whom we speak with, for people.
     pub peer: String,
-    /// TLS protects it.
-    pub encrypted: bool,
     /// The mechanism that let us in; none where the server knew us already.
     pub mechanism: Option<Mechanism>,
 }
 
+/// A server that has greeted us, and to which nobody was named yet.
+#[derive(Debug)]
+pub struct Reached {
+    imap: Imap,
+    /// Whom we speak with, for people.
+    pub peer: String,
+    /// The protocol and the cipher suite of TLS, for people; none without TLS.
+    pub protection: Option<String>,
+    confidential: bool,
+}
+
 /// Connects, logs in with one try, and prepares the session. Cancel safe: dropping it closes the connection.
 pub async fn open(endpoint: &Endpoint) -> Result<Opened, Error> {
+    log_in(reach(endpoint).await?, endpoint).await
+}
+
+/// Connects and is greeted; no secret is asked for or sent. Cancel safe as [`open`].
+pub async fn reach(endpoint: &Endpoint) -> Result<Reached, Error> {
     let tls = tls::Tls::new(&endpoint.tls)?;
     let connected = connect::open(endpoint, &tls).await?;
-    let (peer, encrypted, confidential) = (connected.peer, connected.encrypted, connected.confidential);
+    let (peer, protection, confidential) = (connected.peer, connected.protection, connected.confidential);
+    let imap = Imap::greet(connected.stream, connected.greeted, endpoint.timeout, &endpoint.disabled_extensions);
+    Ok(Reached { imap: imap.await?, peer, protection, confidential })
+}
+
+/// Logs in with one try, and prepares the session. Cancel safe as [`open`].
+pub async fn log_in(reached: Reached, endpoint: &Endpoint) -> Result<Opened, Error> {
+    let Reached { mut imap, peer, confidential, .. } = reached;
     let tunnel = matches!(endpoint.target, Target::Tunnel(_));
-    let mut imap =
-        Imap::greet(connected.stream, connected.greeted, endpoint.timeout, &endpoint.disabled_extensions).await?;
     let mut mechanism = None;
     if imap.is_preauthenticated() {
         // On a network a PREAUTH greeting is how an attacker gets around the login (CVE-2020-14093).
@@ -58,13 +77,13 @@ pub async fn open(endpoint: &Endpoint) -> Result<Opened, Error> {
             return Err(ImapError::Never(reason.into()).into());
         }
     } else {
-        mechanism = Some(log_in(&mut imap, endpoint, confidential).await?);
+        mechanism = Some(authenticate(&mut imap, endpoint, confidential).await?);
     }
     imap.prepare().await?;
-    Ok(Opened { imap, peer, encrypted, mechanism })
+    Ok(Opened { imap, peer, mechanism })
 }
 
-async fn log_in(imap: &mut Imap, endpoint: &Endpoint, confidential: bool) -> Result<Mechanism, Error> {
+async fn authenticate(imap: &mut Imap, endpoint: &Endpoint, confidential: bool) -> Result<Mechanism, Error> {
     let have = Have {
         password: endpoint.password.is_some(),
         token: endpoint.token_command.is_some(),

@@ -97,6 +97,14 @@ impl fmt::Debug for Tls {
     }
 }
 
+/// The version and the cipher suite of a connection, for people: `TLSv1.3, TLS13_AES_256_GCM_SHA384`.
+pub(super) fn describe<S>(stream: &TlsStream<S>) -> String {
+    let connection = stream.get_ref().1;
+    let version = connection.protocol_version().map(|version| format!("{version:?}").replace('_', "."));
+    let suite = connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+    version.into_iter().chain(suite).collect::<Vec<_>>().join(", ")
+}
+
 /// Bytes that nobody can guess, as 24 letters and digits: the nonce of an authentication exchange.
 pub fn nonce() -> String {
     let mut bytes = [0; 18];

@@ -1,26 +1,13 @@
 //! Which mailboxes there are on both sides, and making those that one side lacks.
 
 use crate::mail::{MailboxName, SpecialUse};
-use crate::maildir::{Folder, FolderMarker, Layout, LocalPath, discover, to_local, to_remote};
+use crate::maildir::{Folder, FolderMarker, Layout, LocalPath, to_local};
 use crate::remote::error::Error as ImapError;
-use crate::remote::imap::{Listed as Seen, Listing};
 use crate::store::Settlement;
 use crate::sync::{Directory, Listed, MailboxAction, MailboxId, MailboxRecord, MailboxVerdict, Parked, Work, judge};
-use crate::worker::Error;
 use crate::worker::pass::{Mode, Pass, blocking};
+use crate::worker::{Error, map};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The roles in the order in which they count where a mailbox has several.
-const ROLES: [SpecialUse; 8] = [
-    SpecialUse::Trash,
-    SpecialUse::Junk,
-    SpecialUse::Drafts,
-    SpecialUse::Sent,
-    SpecialUse::Archive,
-    SpecialUse::All,
-    SpecialUse::Flagged,
-    SpecialUse::Important,
-];
 
 impl Pass<'_> {
     /// Lists both sides, makes what one side lacks, and tells which mailboxes are mirrored in this pass.
@@ -32,12 +19,10 @@ impl Pass<'_> {
         for (name, reason) in &listing.hostile {
             self.leave_out(name.clone(), format!("its name cannot be used: {reason}"), true);
         }
-        let (listed, delimiter) = self.place(&listing);
-        let others: Vec<&MailboxName> = listed.iter().map(|l| &l.name).filter(|name| !name.is_inbox()).collect();
-        let prefix = delimiter.map(|d| format!("INBOX{d}")).unwrap_or_default();
-        // Courier has everything beneath the INBOX, and refuses names that are not.
-        let beneath = !others.is_empty() && others.iter().all(|name| name.as_wire().starts_with(&prefix));
-        self.place = (delimiter, if beneath { prefix } else { String::new() });
+        let (listed, delimiter) = map::place(&listing);
+        self.place = (delimiter, map::prefix(&listed, delimiter));
+        let statuses = map::selectable(&listing).filter_map(|m| Some((m.name.clone(), m.status?)));
+        self.statuses.extend(statuses);
         let directories = self.directories(delimiter).await?;
         let trash = crate::sync::table::find_trash(&listed).map(|t| (t.name.clone(), t.place.clone()));
         let wanted: Vec<Listed> = listed.iter().filter(|l| self.is_wanted(&l.name, delimiter, only)).cloned().collect();
@@ -106,55 +91,14 @@ impl Pass<'_> {
         Ok(mirrored)
     }
 
-    /// Gives each listed mailbox its role and its place; tells the delimiter of new names.
-    fn place(&mut self, listing: &Listing) -> (Vec<Listed>, Option<char>) {
-        let selectable: Vec<&Seen> = listing.mailboxes.iter().filter(|m| m.selectable && m.exists).collect();
-        let inbox = selectable.iter().find(|m| m.name.is_inbox());
-        let delimiter = inbox.or(selectable.first()).and_then(|m| m.delimiter);
-        let told: BTreeSet<SpecialUse> = selectable.iter().flat_map(|m| m.roles.iter().copied()).collect();
-        let mut taken = BTreeSet::new();
-        let mut listed = Vec::new();
-        for mailbox in &selectable {
-            if let Some(status) = &mailbox.status {
-                self.statuses.insert(mailbox.name.clone(), *status);
-            }
-            let decoded = mailbox.name.decoded().unwrap_or_else(|| mailbox.name.as_wire().to_owned());
-            let last = mailbox.delimiter.and_then(|d| decoded.rsplit(d).next()).unwrap_or(&decoded);
-            let usual = SpecialUse::by_usual_name(last).filter(|role| !told.contains(role) && taken.insert(*role));
-            let role = ROLES.into_iter().find(|role| mailbox.roles.contains(role)).or(usual);
-            let place = to_local(&mailbox.name, mailbox.delimiter, Layout::Nested);
-            let place = place.map(|p| p.as_str().to_owned()).map_err(|reason| reason.to_string());
-            listed.push(Listed { name: mailbox.name.clone(), role, place });
-        }
-        (listed, delimiter)
-    }
-
     async fn directories(&self, delimiter: Option<char>) -> Result<BTreeMap<String, Directory>, Error> {
         let Some(root) = self.root.clone() else { return Ok(BTreeMap::new()) };
         let state = self.owner.state;
-        blocking(move || {
-            let mut found = BTreeMap::new();
-            for path in discover(&root, Layout::Nested)? {
-                // A damaged marker is a directory without one that is ours: it is asked about, not uploaded.
-                let marker = Folder::open(&root, &path).and_then(|folder| folder.marker());
-                let name = to_remote(&path, delimiter, Layout::Nested).map_err(|reason| reason.to_string());
-                let directory = match marker {
-                    Ok(Some(marker)) if marker.state == state => Directory { marker: Some(MailboxId(marker.id)), name },
-                    Ok(Some(_)) => Directory { marker: None, name: Err("it has the marker of another state".into()) },
-                    Ok(None) => Directory { marker: None, name },
-                    Err(reason) => Directory { marker: None, name: Err(reason.to_string()) },
-                };
-                found.insert(path.as_str().to_owned(), directory);
-            }
-            Ok(found)
-        })
-        .await
+        blocking(move || map::directories(&root, state, delimiter)).await
     }
 
     fn is_wanted(&self, name: &MailboxName, delimiter: Option<char>, only: &[String]) -> bool {
-        let decoded = name.decoded().unwrap_or_else(|| name.as_wire().to_owned());
-        let slashed = delimiter.map_or_else(|| decoded.clone(), |d| decoded.replace(d, "/"));
-        (self.job.wanted)(&slashed) && (only.is_empty() || only.contains(&slashed))
+        map::is_wanted(self.job, name, delimiter) && (only.is_empty() || only.contains(&map::slashed(name, delimiter)))
     }
 
     async fn one_side_is_empty(&mut self, name: &MailboxName, path: &str) -> Result<bool, Error> {

@@ -4,23 +4,28 @@
 //! checkpoint is taken only from a look after which nothing was left to do.
 
 mod append;
+mod check;
 mod decide;
 mod error;
 mod execute;
 mod fetch;
 mod flags;
+mod folders;
 mod ground;
 mod job;
 mod mailboxes;
+mod map;
 mod observe;
 mod pass;
 mod recovery;
 mod remove;
 pub mod status;
 
+pub use check::{Check, Finding, Proven, check};
 pub use decide::{Decision, decide};
 pub use error::Error;
-pub use ground::{Ground, prepare};
+pub use folders::{FolderState, MappedFolder, folders};
+pub use ground::{Ground, Look, look, prepare};
 pub use job::{AccountPlan, Event, HeldBack, Job, LeftOut, Planned, Report, Wanted};
 pub use pass::{Mode, run};
 pub use status::{AccountStatus, State};

@@ -296,7 +296,7 @@ async fn tunnel(script: &str) -> Connected {
 async fn a_tunnel_carries_bytes_both_ways_and_sees_the_end() {
     // Much on standard error does not block it.
     let mut connected = tunnel("head -c 300000 /dev/zero >&2; echo '* PREAUTH hi'; cat; echo end").await;
-    assert!(connected.local && connected.confidential && !connected.encrypted && !connected.greeted);
+    assert!(connected.local && connected.confidential && connected.protection.is_none() && !connected.greeted);
     assert_eq!(connected.peer, "the tunnel \"/bin/sh\"");
     connected.stream.write_all(b"a NOOP\r\n").await.expect("written");
     connected.stream.shutdown().await.expect("closed");

@@ -26,7 +26,7 @@ pub(super) fn open(command: &[String]) -> Result<Connected, Error> {
     tokio::spawn(log(stderr, program.clone()));
     let stream: Stream = Box::new(Tunnel { stdin: Some(stdin), stdout, _group: group });
     let peer = format!("the tunnel \"{program}\"");
-    Ok(Connected { stream, encrypted: false, local: true, confidential: true, greeted: false, peer })
+    Ok(Connected { stream, protection: None, local: true, confidential: true, greeted: false, peer })
 }
 
 /// The two pipes; the command is killed when this is dropped.

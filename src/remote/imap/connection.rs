@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 const MAX_IN_FLIGHT: usize = 100;
 /// Octets of such commands: less than any socket takes without its peer reading.
 const MAX_OCTETS_IN_FLIGHT: usize = 24 << 10;
+/// How long is read for the reason why nothing more can be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Warnings that are kept.
 const MAX_WARNINGS: usize = 100;
 
@@ -83,7 +85,7 @@ impl Connection {
                 self.alive = true;
                 Ok(tag.0)
             }
-            Err(async_imap::error::Error::Io(error)) => Err(self.broken(error)),
+            Err(async_imap::error::Error::Io(error)) => Err(self.cut_off(error).await),
             Err(error) => Err(Error::Protocol(escape(error.to_string()))),
         }
     }
@@ -94,7 +96,7 @@ impl Connection {
         self.alive = false;
         match self.session.get_mut().write_all(octets).await {
             Ok(()) => self.alive = true,
-            Err(error) => return Err(self.broken(error)),
+            Err(error) => return Err(self.cut_off(error).await),
         }
         Ok(())
     }
@@ -103,7 +105,7 @@ impl Connection {
     pub(super) async fn flush(&mut self) -> Result<(), Error> {
         match self.session.get_mut().flush().await {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.broken(error)),
+            Err(error) => Err(self.cut_off(error).await),
         }
     }
 
@@ -235,6 +237,24 @@ impl Connection {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What a write means that failed: a server that closes says why before (BYE), and that is worth more than "broken
+    /// pipe".
+    async fn cut_off(&mut self, error: io::Error) -> Error {
+        self.alive = false;
+        let last_words = async {
+            while let Ok(Some(_)) = self.session.read_response().await {
+                if let Some(Response::Untagged(Untagged::Condition(condition))) = self.session.get_mut().take_response()
+                    && condition.status == Status::Bye
+                {
+                    return Some(goodbye(&condition));
+                }
+            }
+            None
+        };
+        let said = tokio::time::timeout(LAST_WORDS, last_words).await;
+        said.ok().flatten().unwrap_or_else(|| self.broken(error))
     }
 
     fn broken(&mut self, error: io::Error) -> Error {
