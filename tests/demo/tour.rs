@@ -104,10 +104,7 @@ fn accident(server: &Server, stage: &mut Stage, before: &Sides) -> Done {
     let sides = Sides::look(server, &stage.maildir())?;
     sides.show(&held, stage);
     twins(&sides)?;
-    if sides != *before {
-        return Err("not everything is back".into());
-    }
-    Ok(())
+    if sides.there() == before.there() { Ok(()) } else { Err("not everything is back".into()) }
 }
 
 fn farewell(stage: &mut Stage) -> Done {
@@ -115,16 +112,21 @@ fn farewell(stage: &mut Stage) -> Done {
     stage.mailtwin(&["status"], 0)?;
     let (home, mail) = (stage.home().display(), stage.maildir());
     let mail = mail.display();
-    let notmuch = stage.home().join("notmuch.conf");
-    let ignored = "mailtwin-root;mailtwin-folder";
-    let settings = format!("[database]\npath={mail}\n[user]\nname=Ada\n[new]\nignore={ignored}\n");
-    std::fs::write(&notmuch, settings)?;
-    let notmuch = notmuch.display();
-    println!("\nThe Maildir stays, for whatever reads one (with neomutt, `c` goes to another");
-    println!("mailbox; mutt takes the same options):\n");
-    println!("    neomutt -e 'set folder={mail}' -f =INBOX");
-    println!("    notmuch --config={notmuch} new");
-    println!("    notmuch --config={notmuch} search '*'");
+    let settings = format!(
+        "[database]\npath={mail}\n[user]\nname=Ada\nprimary_email=ada@example.org\n\
+         [new]\nignore=mailtwin-root;mailtwin-folder\n"
+    );
+    std::fs::write(stage.home().join("notmuch.conf"), settings)?;
+    let settings = format!(
+        "set folder = \"{mail}\"\nset mbox_type = Maildir\nset spoolfile = +INBOX\nset record = +Sent\n\
+         set postponed = +Drafts\nmailboxes +INBOX +Drafts +Sent +Trash +Lists/looms\nset sidebar_visible\n"
+    );
+    std::fs::write(stage.home().join("muttrc"), settings)?;
+    println!("\nThe Maildir stays. To open it with what you have:\n");
+    println!("    neomutt -F {home}/muttrc");
+    println!("    mutt -F {home}/muttrc");
+    println!("    notmuch --config={home}/notmuch.conf new");
+    println!("    notmuch --config={home}/notmuch.conf search '*'");
     println!("    find {mail} -type f");
     println!("\nThe server ends here, and a `sync` would say so. To remove everything:\n");
     println!("    rm -r {home}");
