@@ -88,7 +88,7 @@ async fn watched(job: &Job, only: &[String], mode: Mode, output: &Output) -> Res
         match event {
             Event::LoggedIn { peer } => tracing::info!(account = %job.account, "logged in at {peer}."),
             Event::LookingAgain(after) if after >= Duration::from_secs(1) => {
-                let after = humantime::format_duration(Duration::from_secs(after.as_secs()));
+                let after = humantime::format_duration(Duration::from_secs(after.as_millis().div_ceil(1000) as u64));
                 output.note(format!("{}: files are missing in the Maildir; looking again in {after}", job.account));
             }
             Event::LookingAgain(_) => {}
@@ -121,9 +121,6 @@ fn summarise(account: &str, report: &Report, mode: Mode, output: &Output) -> Exi
         let style = if *failed { Style::Attention } else { Style::Faint };
         output.note(format!("  {}: {reason}", output.paint_error(style, mailbox)));
     }
-    if report.held > 0 && mode == Mode::Execute {
-        output.note(format!("  {} are held: see `mailtwin status {account}`", count(report.held, "deletion")));
-    }
     if report.left_out.iter().any(|left| left.failed) {
         Exit::Failed
     } else if report.held > 0 {
@@ -145,7 +142,9 @@ fn summary(account: &str, report: &Report) -> String {
     let told: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let made = report.plan.mailboxes.len();
     let made = (made > 0).then(|| format!("{} made", count(made as u64, "mailbox")));
-    let told: Vec<String> = made.into_iter().chain(told).collect();
+    let held =
+        (report.held > 0).then(|| format!("{} held, see `mailtwin status {account}`", count(report.held, "deletion")));
+    let told: Vec<String> = made.into_iter().chain(told).chain(held).collect();
     if told.is_empty() { format!("{account}: nothing to do") } else { format!("{account}: {}", told.join(", ")) }
 }
 

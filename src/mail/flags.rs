@@ -3,7 +3,7 @@
 //! `\Recent` is not a property of a message and cannot be held here. Keywords compare without regard to case and keep
 //! the spelling in which they came. A set has no conflicts: [`Flags::merge`] is total.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -81,8 +81,8 @@ impl fmt::Debug for Keyword {
     }
 }
 
-/// A set of flags.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A set of flags. A report for people has it as a list of words.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Flags {
     system: u8,
     keywords: BTreeSet<Keyword>,
@@ -196,6 +196,18 @@ impl Flags {
     }
 }
 
+impl Serialize for Flags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            let system = self.system().map(|flag| -> &str { flag.as_wire() });
+            serializer.collect_seq(system.chain(self.keywords().map(Keyword::as_wire)))
+        } else {
+            // As the derived `Deserialize` reads it.
+            (self.system, &self.keywords).serialize(serializer)
+        }
+    }
+}
+
 /// A change of flags as a STORE command sends it: never a replacement, so that an edit made elsewhere survives.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FlagChange {
@@ -285,6 +297,12 @@ mod tests {
         let (server, local) = (Flags::parse("\\seen Work"), Flags::parse("\\Seen work"));
         assert_eq!(server, local);
         assert_eq!(Flags::merge(&Flags::new(), &server, &local).to_string(), "\\Seen Work");
+    }
+
+    #[test]
+    fn a_report_has_flags_as_words() {
+        let json = serde_json::to_string(&Flags::parse("Work \\Seen \\Answered")).expect("JSON");
+        assert_eq!(json, r#"["\\Answered","\\Seen","Work"]"#);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The base name of a Maildir file: the local identity of a message.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
 /// The part of a Maildir file name before `:2,`; it survives flag changes and the move from `new` to `cur`.
 ///
 /// Bytes, not text: a reader may have put anything there. Never empty, without `/` and NUL, and it does not
-/// begin with a dot (such files are no messages).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// begin with a dot (such files are no messages). A report for people has it as an escaped text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct BaseName(Box<[u8]>);
 
 impl BaseName {
@@ -23,6 +23,16 @@ impl BaseName {
     }
 }
 
+impl Serialize for BaseName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_newtype_struct("BaseName", &self.0)
+        }
+    }
+}
+
 impl fmt::Display for BaseName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&crate::mail::escape(&self.0))
@@ -32,5 +42,19 @@ impl fmt::Display for BaseName {
 impl fmt::Debug for BaseName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_a_name_as_text_and_the_database_as_bytes() {
+        let name = BaseName::new(b"1.a\xff\n").expect("a name");
+        assert_eq!(serde_json::to_string(&name).expect("JSON"), format!("\"{}\"", r"1.a\\xff\\n"));
+        let stored = postcard::to_stdvec(&name).expect("bytes");
+        assert_eq!(stored, b"\x051.a\xff\n");
+        assert_eq!(postcard::from_bytes::<BaseName>(&stored).expect("a name"), name);
     }
 }

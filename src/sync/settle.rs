@@ -1,7 +1,7 @@
 //! What an action came to, and what is remembered because of it.
 //!
 //! OK is not confirmation: an outcome says only what was seen. What is not known stays open in the journal, for
-//! [`recover`](crate::sync::recover) to find out.
+//! [`recover`](crate::sync::recover()) to find out.
 
 use crate::mail::{Fingerprint, Flags, Uid};
 use crate::sync::picture::{Change, Known, Lone, Pair, Picture, Quarantine, Removing, Why};

@@ -57,12 +57,7 @@ pub struct Look {
 
 /// Opens the root if it is ours or nobody's yet, with the generation in its marker. Without a store nothing was ever
 /// synchronised.
-fn open_root(
-    job: &Job,
-    owner: &Owner,
-    store: Option<&Store>,
-    health: &Health,
-) -> Result<Option<(Root, u64)>, Error> {
+fn open_root(job: &Job, owner: &Owner, store: Option<&Store>, health: &Health) -> Result<Option<(Root, u64)>, Error> {
     let fresh = store.is_none_or(|store| store.generation() == 0);
     let place = escape(job.maildir.as_os_str().as_encoded_bytes());
     let expected = if fresh { Expected::Anything } else { Expected::Marker };
