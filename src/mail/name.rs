@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_report_has_a_name_as_text_and_the_database_as_bytes() {
         let name = BaseName::new(b"1.a\xff\n").expect("a name");
-        assert_eq!(serde_json::to_string(&name).expect("JSON"), format!("\"{}\"", r"1.a\\xff\\n"));
+        assert_eq!(serde_json::to_string(&name).expect("JSON"), r#""1.a\\xff\\x0a""#);
         let stored = postcard::to_stdvec(&name).expect("bytes");
         assert_eq!(stored, b"\x051.a\xff\n");
         assert_eq!(postcard::from_bytes::<BaseName>(&stored).expect("a name"), name);
