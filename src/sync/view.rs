@@ -139,10 +139,12 @@ impl LocalView {
     /// Judges two looks at a Maildir, the second of which may be missing as yet.
     ///
     /// A scan races with the renames of a mail reader and can miss a file. What is remembered counts as absent only if
-    /// two looks agree on it, and if nothing has changed there for [`QUIET`] before the second.
-    pub fn judge(picture: &Picture, first: &Look, second: Option<&Look>) -> Seen {
+    /// two looks agree on it, and if nothing has changed there for [`QUIET`] before the second. Of what is in `gone` that
+    /// was found out before, and changes of our own since then do not put it in doubt.
+    pub fn judge(picture: &Picture, gone: &BTreeSet<BaseName>, first: &Look, second: Option<&Look>) -> Seen {
         let absent = |look: &Look| -> BTreeSet<BaseName> {
-            picture.local_side().filter(|name| !look.messages.contains_key(*name)).cloned().collect()
+            let expected = picture.local_side().filter(|name| !gone.contains(*name));
+            expected.filter(|name| !look.messages.contains_key(*name)).cloned().collect()
         };
         let missing = absent(first);
         if missing.is_empty() {
@@ -253,36 +255,48 @@ mod tests {
         Look { messages: present.iter().map(|n| (name(*n), Flags::new())).collect(), taken, changed }
     }
 
+    fn judge(picture: &Picture, first: &Look, second: Option<&Look>) -> Seen {
+        LocalView::judge(picture, &BTreeSet::new(), first, second)
+    }
+
+    #[test]
+    fn what_was_found_to_be_gone_needs_no_second_look_after_changes_of_our_own() {
+        let (p, fresh) = (picture(3), look(&[1], 100_000, 99_999));
+        let gone = |gone: &[u32]| gone.iter().map(|n| name(*n)).collect::<BTreeSet<_>>();
+        assert!(matches!(LocalView::judge(&p, &gone(&[2, 3]), &fresh, None), Seen::Settled(_)));
+        assert_eq!(LocalView::judge(&p, &gone(&[2]), &fresh, None), Seen::LookAgain(4_999));
+    }
+
     #[test]
     fn nothing_missing_needs_one_look() {
-        assert!(matches!(LocalView::judge(&picture(2), &look(&[1, 2, 7], 0, 0), None), Seen::Settled(_)));
+        assert!(matches!(judge(&picture(2), &look(&[1, 2, 7], 0, 0), None), Seen::Settled(_)));
     }
 
     #[test]
     fn a_missing_file_is_looked_for_twice_and_the_folder_has_to_be_quiet() {
         let p = picture(2);
         let old = look(&[1], 100_000, 50_000);
-        assert_eq!(LocalView::judge(&p, &old, None), Seen::LookAgain(0));
-        assert!(matches!(LocalView::judge(&p, &old, Some(&look(&[1], 100_001, 50_000))), Seen::Settled(_)));
+        assert_eq!(judge(&p, &old, None), Seen::LookAgain(0));
+        assert!(matches!(judge(&p, &old, Some(&look(&[1], 100_001, 50_000))), Seen::Settled(_)));
         let fresh = look(&[1], 100_000, 99_000);
-        assert_eq!(LocalView::judge(&p, &fresh, None), Seen::LookAgain(4_000));
-        assert_eq!(LocalView::judge(&p, &fresh, Some(&look(&[1], 101_000, 99_000))), Seen::LookAgain(3_000));
-        assert!(matches!(LocalView::judge(&p, &fresh, Some(&look(&[1], 104_000, 99_000))), Seen::Settled(_)));
+        assert_eq!(judge(&p, &fresh, None), Seen::LookAgain(4_000));
+        assert_eq!(judge(&p, &fresh, Some(&look(&[1], 101_000, 99_000))), Seen::LookAgain(3_000));
+        assert!(matches!(judge(&p, &fresh, Some(&look(&[1], 104_000, 99_000))), Seen::Settled(_)));
     }
 
     #[test]
     fn mail_that_keeps_arriving_does_not_put_a_deletion_off_for_ever() {
         let p = picture(2);
         let first = look(&[1], 100_000, 99_999);
-        assert!(matches!(LocalView::judge(&p, &first, Some(&look(&[1, 8], 105_000, 104_999))), Seen::Settled(_)));
+        assert!(matches!(judge(&p, &first, Some(&look(&[1, 8], 105_000, 104_999))), Seen::Settled(_)));
     }
 
     #[test]
     fn a_file_that_the_first_look_missed_is_not_gone() {
         let p = picture(2);
-        let seen = LocalView::judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[1, 2], 101_000, 99_000)));
+        let seen = judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[1, 2], 101_000, 99_000)));
         assert!(matches!(seen, Seen::Settled(view) if view.get(&name(2)).is_some()));
-        let more = LocalView::judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[], 104_000, 103_900)));
+        let more = judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[], 104_000, 103_900)));
         assert_eq!(more, Seen::LookAgain(5_000));
     }
 }
