@@ -39,7 +39,7 @@ mod counter {
         let number = counter.count;
         if let Some(trace) = &mut counter.trace {
             // A trace that cannot be written makes the test fail by its absence.
-            let _ = writeln!(trace, "{number} {site}");
+            let _ = trace.write_all(format!("{number} {site}\n").as_bytes());
         }
         if counter.kill_at == Some(number) {
             std::process::abort();

@@ -1,5 +1,6 @@
 //! Every scenario against the test server, in three profiles: run, run again, and killed at every step.
 //!
+//! `MINUTES=n` resumes after every kill and then, until the time is over, kills twice at random; `SEED=n` repeats it.
 //! `SCENARIO=words` sweeps those only whose names have the words, `PROFILE=name` in that profile only.
 
 #![cfg(feature = "steps")]
@@ -12,9 +13,10 @@ use scenarios::sweep::{Count, Rehearsal};
 use scenarios::{Scenario, scenarios as all_scenarios};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use support::server::Profile;
 
 const THREADS: usize = 2;
@@ -42,6 +44,7 @@ fn every_scenario_survives_a_kill_at_every_step() {
         work.extend(profiles().into_iter().filter(|p| is_chosen("PROFILE", p.0)).map(|profile| (scenario, profile)));
     }
     let started = Instant::now();
+    let minutes = number("MINUTES");
     let next = AtomicUsize::new(0);
     let total = Mutex::new(Count::default());
     let failed = Mutex::new(Vec::new());
@@ -51,7 +54,12 @@ fn every_scenario_survives_a_kill_at_every_step() {
                 while let Some((scenario, profile)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let began = Instant::now();
                     let swept = catch_unwind(AssertUnwindSafe(|| {
-                        Rehearsal::prepare(scenario, profile.clone()).sweep(&is_swept)
+                        let mut rehearsal = Rehearsal::prepare(scenario, profile.clone());
+                        rehearsal.undisturbed();
+                        match minutes {
+                            None => rehearsal.sweep(&is_swept, false),
+                            Some(_) => rehearsal.sweep(&|_, _| true, true),
+                        }
                     }));
                     let seconds = began.elapsed().as_secs_f32();
                     match swept {
@@ -78,12 +86,16 @@ fn every_scenario_survives_a_kill_at_every_step() {
             });
         }
     });
+    if let Some(minutes) = minutes {
+        kill_twice_until(&work, started + Duration::from_secs(60 * minutes), &total);
+    }
     let total = total.into_inner().expect("no panic holds it");
     println!(
-        "{} scenarios, {} sweeps, {} kills, {} runs, {} kinds of steps, in {:.0} s",
+        "{} scenarios, {} sweeps, {} kills, {} double kills, {} runs, {} kinds of steps, in {:.0} s",
         scenarios.len(),
         work.len(),
         total.kills,
+        total.double_kills,
         total.runs,
         total.sites.len(),
         started.elapsed().as_secs_f32()
@@ -91,8 +103,67 @@ fn every_scenario_survives_a_kill_at_every_step() {
     for (site, kills) in &total.sites {
         println!("  {site:30} {kills:6}");
     }
+    let never: Vec<String> = known_sites().into_iter().filter(|site| !total.sites.contains_key(site)).collect();
+    println!("kinds of steps that no scenario reaches: {never:?}");
     let failed = failed.into_inner().expect("no panic holds it");
     assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
+}
+
+/// Kills twice at random, round about through the scenarios, until the time is over.
+fn kill_twice_until(work: &[(&Scenario, (&'static str, Profile))], deadline: Instant, total: &Mutex<Count>) {
+    let seed = number("SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
+    println!("SEED={seed}");
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while Instant::now() < deadline {
+                    let turn = next.fetch_add(1, Ordering::Relaxed);
+                    let (scenario, profile) = &work[turn % work.len()];
+                    let mut dice = fastrand::Rng::with_seed(seed.wrapping_add(turn as u64));
+                    let mut rehearsal = Rehearsal::prepare(scenario, profile.clone());
+                    rehearsal.undisturbed();
+                    for _ in 0..20 {
+                        rehearsal.kill_twice(&mut dice);
+                    }
+                    total.lock().expect("no panic holds it").add(rehearsal.count());
+                }
+            });
+        }
+    });
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|n| n.parse().ok())
+}
+
+/// Every kind of step that the program has, from its sources.
+fn known_sites() -> BTreeSet<String> {
+    let mut sites = BTreeSet::new();
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(path) = open.pop() {
+        for entry in std::fs::read_dir(&path).expect("the sources are there").flatten() {
+            if entry.path().is_dir() {
+                open.push(entry.path());
+                continue;
+            }
+            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            let quoted = text.split('"').skip(1).step_by(2);
+            let rooms = ["maildir.", "store."];
+            sites.extend(quoted.filter(|word| rooms.iter().any(|room| is_site(word, room))).map(str::to_owned));
+            if entry.path().ends_with("imap/command.rs") {
+                // NAME: "VERB", "site";
+                let verbs = text.lines().filter(|line| line.ends_with("\";"));
+                sites.extend(verbs.filter_map(|line| Some(format!("imap.{}", line.rsplit('"').nth(1)?))));
+            }
+        }
+    }
+    sites
+}
+
+fn is_site(word: &str, room: &str) -> bool {
+    let name = word.strip_prefix(room);
+    name.is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
 }
 
 #[test]

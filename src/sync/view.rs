@@ -146,15 +146,16 @@ fn remaining(since: u64, now: u64, span: u64) -> u64 {
 }
 
 impl Look {
-    /// What is remembered here and was not seen.
-    fn missing<'a>(&'a self, picture: &'a Picture) -> BTreeSet<&'a BaseName> {
-        picture.local_side().filter(|name| !self.messages.contains_key(*name)).collect()
+    /// What is remembered here, was not seen, and is not in `gone`.
+    fn missing<'a>(&'a self, picture: &'a Picture, gone: &BTreeSet<BaseName>) -> BTreeSet<&'a BaseName> {
+        let expected = picture.local_side().filter(|name| !gone.contains(*name));
+        expected.filter(|name| !self.messages.contains_key(*name)).collect()
     }
 
     /// Tells whether a later look misses the same; where looks are not atomic, also whether nothing changed between them.
-    pub fn agrees(&self, later: &Self, picture: &Picture) -> bool {
+    pub fn agrees(&self, later: &Self, picture: &Picture, gone: &BTreeSet<BaseName>) -> bool {
         let both_atomic = self.atomic && later.atomic;
-        (both_atomic || self.changed == later.changed) && self.missing(picture) == later.missing(picture)
+        (both_atomic || self.changed == later.changed) && self.missing(picture, gone) == later.missing(picture, gone)
     }
 }
 
@@ -163,9 +164,10 @@ impl LocalView {
     ///
     /// A scan races with the renames of a mail reader and can miss a file. What is remembered counts as absent only if
     /// two looks agree on it, and if nothing has vanished there for [`QUIET`] before the second. Directories that have not
-    /// changed for so long before the first look count; mail that keeps arriving does not put it off for ever.
-    pub fn judge(picture: &Picture, first: &Look, second: Option<&Look>) -> Seen {
-        if first.missing(picture).is_empty() {
+    /// changed for so long before the first look count; mail that keeps arriving does not put it off for ever. Of what is in
+    /// `gone` that was found out before, and changes of our own since then do not put it in doubt.
+    pub fn judge(picture: &Picture, gone: &BTreeSet<BaseName>, first: &Look, second: Option<&Look>) -> Seen {
+        if first.missing(picture, gone).is_empty() {
             return Seen::Settled(Self { messages: first.messages.clone() });
         }
         let Some(second) = second else {
@@ -175,8 +177,8 @@ impl LocalView {
                 LONG_QUIET
             });
         };
-        let wait = match (first.agrees(second, picture), second.atomic) {
-            _ if second.missing(picture).is_empty() => 0,
+        let wait = match (first.agrees(second, picture, gone), second.atomic) {
+            _ if second.missing(picture, gone).is_empty() => 0,
             (true, true) => remaining(second.changed.min(first.taken), second.taken, QUIET),
             (true, false) => remaining(first.taken, second.taken, LONG_QUIET),
             (false, true) => QUIET,
@@ -281,36 +283,48 @@ mod tests {
         Look { messages, taken, changed, atomic: true }
     }
 
+    fn judge(picture: &Picture, first: &Look, second: Option<&Look>) -> Seen {
+        LocalView::judge(picture, &BTreeSet::new(), first, second)
+    }
+
+    #[test]
+    fn what_was_found_to_be_gone_needs_no_second_look_after_changes_of_our_own() {
+        let (p, fresh) = (picture(3), look(&[1], 100_000, 99_999));
+        let gone = |gone: &[u32]| gone.iter().map(|n| name(*n)).collect::<BTreeSet<_>>();
+        assert!(matches!(LocalView::judge(&p, &gone(&[2, 3]), &fresh, None), Seen::Settled(_)));
+        assert_eq!(LocalView::judge(&p, &gone(&[2]), &fresh, None), Seen::LookAgain(4_999));
+    }
+
     #[test]
     fn nothing_missing_needs_one_look() {
-        assert!(matches!(LocalView::judge(&picture(2), &look(&[1, 2, 7], 0, 0), None), Seen::Settled(_)));
+        assert!(matches!(judge(&picture(2), &look(&[1, 2, 7], 0, 0), None), Seen::Settled(_)));
     }
 
     #[test]
     fn a_missing_file_is_looked_for_twice_and_the_folder_has_to_be_quiet() {
         let p = picture(2);
         let old = look(&[1], 100_000, 50_000);
-        assert_eq!(LocalView::judge(&p, &old, None), Seen::LookAgain(0));
-        assert!(matches!(LocalView::judge(&p, &old, Some(&look(&[1], 100_001, 50_000))), Seen::Settled(_)));
+        assert_eq!(judge(&p, &old, None), Seen::LookAgain(0));
+        assert!(matches!(judge(&p, &old, Some(&look(&[1], 100_001, 50_000))), Seen::Settled(_)));
         let fresh = look(&[1], 100_000, 99_000);
-        assert_eq!(LocalView::judge(&p, &fresh, None), Seen::LookAgain(4_000));
-        assert_eq!(LocalView::judge(&p, &fresh, Some(&look(&[1], 101_000, 99_000))), Seen::LookAgain(3_000));
-        assert!(matches!(LocalView::judge(&p, &fresh, Some(&look(&[1], 104_000, 99_000))), Seen::Settled(_)));
+        assert_eq!(judge(&p, &fresh, None), Seen::LookAgain(4_000));
+        assert_eq!(judge(&p, &fresh, Some(&look(&[1], 101_000, 99_000))), Seen::LookAgain(3_000));
+        assert!(matches!(judge(&p, &fresh, Some(&look(&[1], 104_000, 99_000))), Seen::Settled(_)));
     }
 
     #[test]
     fn mail_that_keeps_arriving_does_not_put_a_deletion_off_for_ever() {
         let p = picture(2);
         let first = look(&[1], 100_000, 99_999);
-        assert!(matches!(LocalView::judge(&p, &first, Some(&look(&[1, 8], 105_000, 104_999))), Seen::Settled(_)));
+        assert!(matches!(judge(&p, &first, Some(&look(&[1, 8], 105_000, 104_999))), Seen::Settled(_)));
     }
 
     #[test]
     fn a_file_that_the_first_look_missed_is_not_gone() {
         let p = picture(2);
-        let seen = LocalView::judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[1, 2], 101_000, 99_000)));
+        let seen = judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[1, 2], 101_000, 99_000)));
         assert!(matches!(seen, Seen::Settled(view) if view.get(&name(2)).is_some()));
-        let more = LocalView::judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[], 104_000, 103_900)));
+        let more = judge(&p, &look(&[1], 100_000, 99_000), Some(&look(&[], 104_000, 103_900)));
         assert_eq!(more, Seen::LookAgain(5_000));
     }
 
@@ -319,9 +333,9 @@ mod tests {
         let p = picture(2);
         let far = |taken, changed| Look { atomic: false, ..look(&[1], taken, changed) };
         // However old the directory says that it is: the clock is another machine's.
-        assert_eq!(LocalView::judge(&p, &far(100_000, 0), None), Seen::LookAgain(15_000));
-        assert_eq!(LocalView::judge(&p, &far(100_000, 0), Some(&far(109_000, 0))), Seen::LookAgain(6_000));
-        assert!(matches!(LocalView::judge(&p, &far(100_000, 0), Some(&far(115_000, 0))), Seen::Settled(_)));
-        assert_eq!(LocalView::judge(&p, &far(100_000, 0), Some(&far(115_000, 1))), Seen::LookAgain(15_000));
+        assert_eq!(judge(&p, &far(100_000, 0), None), Seen::LookAgain(15_000));
+        assert_eq!(judge(&p, &far(100_000, 0), Some(&far(109_000, 0))), Seen::LookAgain(6_000));
+        assert!(matches!(judge(&p, &far(100_000, 0), Some(&far(115_000, 0))), Seen::Settled(_)));
+        assert_eq!(judge(&p, &far(100_000, 0), Some(&far(115_000, 1))), Seen::LookAgain(15_000));
     }
 }

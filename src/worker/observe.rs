@@ -3,7 +3,7 @@
 //! The Maildirs are looked at first, all together, since a second look may have to wait; then the server. A mailbox that
 //! cannot be seen whole is left out of this pass with a reason; it never looks empty.
 
-use crate::mail::{Storable, Uid, UidSet, UidValidity};
+use crate::mail::{BaseName, Storable, Uid, UidSet, UidValidity};
 use crate::maildir::{Error as MaildirError, Folder, FolderMarker, LocalPath, Scan};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, FetchedFlags, Selected, Status};
@@ -103,18 +103,21 @@ impl Pass<'_> {
                     atomic: scan.atomic,
                 };
                 let picture = self.pictures.entry(id).or_default();
+                let gone = self.gone_here.entry(id).or_default();
                 let judged = match first.get(&id) {
-                    None => LocalView::judge(picture, &look, None),
-                    Some(before) => LocalView::judge(picture, before, Some(&look)),
+                    None => LocalView::judge(picture, gone, &look, None),
+                    Some(before) => LocalView::judge(picture, gone, before, Some(&look)),
                 };
                 match judged {
                     Seen::Settled(local) => {
+                        let is_gone = |name: &&BaseName| local.get(name).is_none();
+                        *gone = picture.local_side().filter(is_gone).cloned().collect();
                         settled.insert(id, Here { folder: Some(folder), scan: Some(scan), local });
                         open.remove(&id);
                     }
                     Seen::LookAgain(after) => {
                         // Only a look that agrees with the one before keeps its age.
-                        let agrees = first.get(&id).is_some_and(|before| before.agrees(&look, picture));
+                        let agrees = first.get(&id).is_some_and(|before| before.agrees(&look, picture, gone));
                         if !agrees {
                             first.insert(id, look);
                         }

@@ -121,6 +121,8 @@ pub(super) struct Pass<'j> {
     pub quota_full: bool,
     /// Octets of messages moved since the last batch was settled.
     pub octets: u64,
+    /// What this pass found to be missing in the Maildirs.
+    pub gone_here: BTreeMap<MailboxId, BTreeSet<BaseName>>,
     /// What was learnt by doing, in changes of the memory.
     pub learnt: u64,
     pub report: Report,
@@ -161,6 +163,7 @@ impl<'j> Pass<'j> {
             names,
             quota_full: false,
             octets: 0,
+            gone_here: BTreeMap::new(),
             learnt: 0,
             report: Report::default(),
         })

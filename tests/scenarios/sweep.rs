@@ -1,10 +1,10 @@
 //! The procedure: a scenario is run, run again, and killed at every step.
 
 use super::host::{Host, Twinless, USER};
-use super::stage::{Ran, Stage};
+use super::stage::{Ran, Saved, Stage};
 use super::table::Scenario;
 use super::tree::{Names, Tree};
-use crate::support::server::{PASSWORD, Profile, Server};
+use crate::support::server::{PASSWORD, Profile, Server, State};
 use std::collections::BTreeMap;
 
 /// What a sweep counted.
@@ -36,6 +36,10 @@ pub struct Rehearsal<'s> {
     stage: Stage,
     names: Names,
     count: Count,
+    /// Both sides before each command of the script.
+    starts: Vec<(Saved, State)>,
+    /// The steps of each command.
+    steps: Vec<Vec<String>>,
 }
 
 impl<'s> Rehearsal<'s> {
@@ -46,7 +50,16 @@ impl<'s> Rehearsal<'s> {
         let stage = Stage::new(server.port(), USER, PASSWORD, scenario.account);
         let names = Names::of(scenario.names());
         let what = format!("{} ({})", scenario.name, profile.0);
-        let mut rehearsal = Self { scenario, what, server, stage, names, count: Count::default() };
+        let mut rehearsal = Self {
+            scenario,
+            what,
+            server,
+            stage,
+            names,
+            count: Count::default(),
+            starts: Vec::new(),
+            steps: Vec::new(),
+        };
         rehearsal.first_sync();
         rehearsal
     }
@@ -111,50 +124,92 @@ impl<'s> Rehearsal<'s> {
         assert_eq!(before, now.iter().collect::<Vec<_>>(), "{what}: a file of the Maildir was touched");
     }
 
-    /// Runs it, runs it again, kills it at every step: of the steps of a kind, at those that
-    /// `choose` takes, told the place and how many there are.
-    pub fn sweep(mut self, choose: &dyn Fn(usize, usize) -> bool) -> Count {
-        let script = self.scenario.script.clone();
-        let mut starts = Vec::new();
-        let mut steps = Vec::new();
-        for (number, (words, code)) in script.iter().enumerate() {
-            starts.push((self.stage.save(&format!("start{number}")), self.server.clone_state()));
+    /// Runs the script and runs it again.
+    pub fn undisturbed(&mut self) {
+        for (number, (words, code)) in self.scenario.script.clone().into_iter().enumerate() {
+            self.starts.push((self.stage.save(&format!("start{number}")), self.server.clone_state()));
             if number == 0 {
                 (self.scenario.rules)(&self.server);
             }
             let ran = self.run(words, None);
-            assert_eq!(ran.code, Some(i32::from(*code)), "{}: `{words}` said: {}", self.what, ran.said);
-            steps.push(ran.steps);
+            assert_eq!(ran.code, Some(i32::from(code)), "{}: `{words}` said: {}", self.what, ran.said);
+            self.steps.push(ran.steps);
         }
         self.is_at_the_end("undisturbed");
         let memory = self.stage.memory();
         assert_eq!(memory.batches, [], "{}: a batch is open", self.what);
         self.is_idle("undisturbed");
         assert_eq!(memory, self.stage.memory(), "{}: the memory changed", self.what);
-        for (number, steps) in steps.iter().enumerate() {
-            let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    }
+
+    /// Kills it at every step and resumes; of the steps of a kind in one run at those that `choose` takes, told the place
+    /// and how many there are.
+    ///
+    /// Where the step before only asked the server something, nothing differs from the kill before, which is held
+    /// against it instead of resuming once more; not so if `thorough`.
+    pub fn sweep(mut self, choose: &dyn Fn(usize, usize) -> bool, thorough: bool) -> Count {
+        for (number, steps) in self.steps.clone().into_iter().enumerate() {
+            let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+            let mut killed_before: Option<(usize, (Tree, Tree))> = None;
             for (at, site) in steps.iter().enumerate() {
-                let place = seen.entry(site).or_default();
+                let place = places.entry(site).or_default();
                 *place += 1;
                 if !choose(*place - 1, steps.iter().filter(|other| *other == site).count()) {
                     continue;
                 }
                 self.count.kills += 1;
                 *self.count.sites.entry(site.clone()).or_default() += 1;
-                let (saved, state) = &starts[number];
-                self.stage.restore(saved);
-                self.server.restore_state(state);
-                if number == 0 {
-                    (self.scenario.rules)(&self.server);
+                let told = self.kill(number, at, site);
+                let now = (at, self.trees());
+                let same = killed_before.as_ref().is_some_and(|(then, _)| then + 1 == at && only_asks(&steps[*then]));
+                let before = killed_before.replace(now.clone());
+                if same && !thorough {
+                    assert_eq!(
+                        before.map(|(_, trees)| trees),
+                        Some(now.1),
+                        "{}, {told}: a question changed something",
+                        self.what
+                    );
+                } else {
+                    self.resume(number, &told);
                 }
-                let told = format!("killed before step {} ({site}) of `{}`", at + 1, script[number].0);
-                let killed = self.run(script[number].0, Some(at + 1));
-                // Two tasks may take turns otherwise than before, so that it had a step less.
-                assert!(killed.code.is_none() || at + 1 > killed.steps.len(), "{}, {told}: {}", self.what, killed.said);
-                self.resume(number, &told);
             }
         }
         self.count
+    }
+
+    /// Kills it at a step, and again at a step of what follows, both at random.
+    pub fn kill_twice(&mut self, dice: &mut fastrand::Rng) {
+        let number = dice.usize(..self.steps.len());
+        let at = dice.usize(..self.steps[number].len());
+        let site = self.steps[number][at].clone();
+        let again = dice.usize(..self.steps[number].len() + 5);
+        let told = self.kill(number, at, &site);
+        let killed = self.run(self.scenario.script[number].0, Some(again + 1));
+        let told = format!("{told}, and again before step {} of {:?}", again + 1, killed.steps);
+        self.count.double_kills += 1;
+        self.resume(number, &told);
+    }
+
+    /// What was counted.
+    pub fn count(self) -> Count {
+        self.count
+    }
+
+    /// From the start of that command, kills it before the step.
+    fn kill(&mut self, number: usize, at: usize, site: &str) -> String {
+        let (saved, state) = &self.starts[number];
+        self.stage.restore(saved);
+        self.server.restore_state(state);
+        if number == 0 {
+            (self.scenario.rules)(&self.server);
+        }
+        let words = self.scenario.script[number].0;
+        let told = format!("killed before step {} ({site}) of `{words}`", at + 1);
+        let killed = self.run(words, Some(at + 1));
+        // Two tasks may take turns otherwise than before, so that it had a step less.
+        assert!(killed.code.is_none() || at + 1 > killed.steps.len(), "{}, {told}: {}", self.what, killed.said);
+        told
     }
 
     /// Goes on with the script from that command, to the same end.
@@ -168,4 +223,24 @@ impl<'s> Rehearsal<'s> {
         self.is_at_the_end(&format!("{told}, then{said}\n"));
         self.is_idle(told);
     }
+}
+
+/// Steps after which everything is as it was.
+fn only_asks(site: &str) -> bool {
+    const QUESTIONS: [&str; 13] = [
+        "authenticate",
+        "capability",
+        "enable",
+        "fetch",
+        "id",
+        "list",
+        "login",
+        "lsub",
+        "namespace",
+        "noop",
+        "search",
+        "select",
+        "status",
+    ];
+    site.strip_prefix("imap.").is_some_and(|verb| QUESTIONS.contains(&verb))
 }

@@ -371,7 +371,7 @@ fn install() {
 }
 
 /// Runs it as root; gives what it said.
-fn apt_get(arguments: &[&str]) -> String {
+pub fn apt_get(arguments: &[&str]) -> String {
     let root = rustix::process::geteuid().is_root();
     let mut command = Command::new(if root { "apt-get" } else { "sudo" });
     if !root {
