@@ -42,7 +42,7 @@ impl Pass<'_> {
             let set: UidSet = uids.keys().copied().collect();
             let done = match (trash, stage) {
                 (Some(trash), Stage::Whole) => self.move_to_trash(trash, &set).await,
-                (_, Stage::Marked) => self.expunge_marked(mailbox, &set).await,
+                (_, Stage::Marked) => self.expunge_marked(mailbox, &set, seen).await,
                 (None, Stage::Whole) => match self.keep_copies(mailbox, &set, seen).await? {
                     Ok(()) => self.expunge(&set, None).await,
                     Err(reason) => {
@@ -102,15 +102,21 @@ impl Pass<'_> {
         }
     }
 
-    /// Expunges what we marked, if nobody else has marked anything.
-    async fn expunge_marked(&mut self, mailbox: MailboxId, uids: &UidSet) -> Result<(UidSet, Outcome), Error> {
+    /// Expunges what we marked, if nobody else has marked anything. It takes all of it, also what other batches are about:
+    /// each by itself would wait for the others for ever. What came back here is not ours to expunge any more.
+    async fn expunge_marked(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        seen: &Observed,
+    ) -> Result<(UidSet, Outcome), Error> {
         let marked = self.imap.search_deleted().await?;
         let picture = self.pictures.get(&mailbox);
         let ours = |uid: Uid| {
             let pair = picture.and_then(|picture| picture.pair(uid));
-            pair.is_some_and(|pair| pair.removing == Some(Removing::Marked))
+            pair.is_some_and(|pair| pair.removing == Some(Removing::Marked) && seen.local.get(&pair.name).is_none())
         };
-        if marked.len() > uids.len() || !marked.iter().all(ours) {
+        if !marked.iter().all(ours) {
             return Ok((uids.clone(), Outcome::Moot));
         }
         self.imap.expunge_all().await?;
