@@ -6,13 +6,13 @@
 
 use crate::mail::{FlagChange, Flags, Uid, UidSet};
 use crate::maildir::{Error as MaildirError, Removal, Removed, Retention, remove};
-use crate::remote::error::Error as ImapError;
+use crate::remote::error::{Error as ImapError, Refusal};
 use crate::sync::{Action, MailboxId, Outcome, Removing, Route};
 use crate::worker::Error;
 use crate::worker::execute::Numbered;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::SystemTime;
 
 impl Pass<'_> {
@@ -38,7 +38,8 @@ impl Pass<'_> {
             };
             routes.entry((trash, stage)).or_default().insert(*uid, *number);
         }
-        for ((trash, stage), uids) in routes {
+        let mut queue: VecDeque<_> = routes.into_iter().collect();
+        while let Some(((trash, stage), mut uids)) = queue.pop_front() {
             let set: UidSet = uids.keys().copied().collect();
             let done = match (trash, stage) {
                 (Some(trash), Stage::Whole) => self.move_to_trash(trash, &set).await,
@@ -54,6 +55,14 @@ impl Pass<'_> {
             };
             let (left, otherwise) = match done {
                 Ok(done) => done,
+                Err(Error::Imap(ImapError::Refused { refusal, .. })) if uids.len() > 1 && is_of_one(&refusal) => {
+                    // One message that the server cannot take away must not keep the others: it is soon alone.
+                    let middle = uids.keys().nth(uids.len() / 2).copied();
+                    let rest = middle.map(|uid| uids.split_off(&uid)).unwrap_or_default();
+                    queue.push_front(((trash, stage), rest));
+                    queue.push_front(((trash, stage), uids));
+                    continue;
+                }
                 Err(Error::Imap(error @ ImapError::Refused { .. })) => {
                     let reason = format!("{error}; it was deleted here and is still on the server");
                     uids.values().for_each(|number| outcomes[*number] = Outcome::Failed(reason.clone()));
@@ -177,6 +186,12 @@ impl Pass<'_> {
         }
         Ok(())
     }
+}
+
+/// Tells whether a refusal can be about one message of a set, and not about the whole.
+fn is_of_one(refusal: &Refusal) -> bool {
+    let of_all = ["TRYCREATE", "NONEXISTENT", "NOPERM", "OVERQUOTA", "LIMIT", "READ-ONLY", "CANNOT"];
+    !refusal.bad && !of_all.iter().any(|code| refusal.has_code(code))
 }
 
 /// How far a removal is before this pass goes on with it.
