@@ -252,3 +252,21 @@ fn one_message_that_cannot_be_moved_does_not_keep_the_others() {
     let moved = world.texts_there("Trash").len();
     assert!(moved >= 3, "{moved} moved");
 }
+
+#[test]
+fn what_cannot_be_kept_is_not_expunged_and_stops_nobody_else() {
+    let world = World::with(Profile::full(), "delete = \"expunge\"\n");
+    (1..=4).for_each(|n| {
+        world.server.deliver("ann", "INBOX", mail(n), &[]);
+    });
+    world.settled();
+    for path in world.files("INBOX").into_keys().take(3) {
+        std::fs::remove_file(path).expect("removed");
+    }
+    world.server.rule(When::verb("UID FETCH").containing("BODY.PEEK"), Act::RefuseUid(1));
+    let (_, text) = world.sync();
+    assert!(!text.contains("error:"), "{text}");
+    assert!(world.texts_there("INBOX").contains(&lf(&mail(1))), "{text}");
+    assert_eq!(world.texts_there("INBOX").len(), 2, "{text}");
+    assert_eq!(world.retained(), 2);
+}

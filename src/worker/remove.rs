@@ -44,25 +44,24 @@ impl Pass<'_> {
             let done = match (trash, stage) {
                 (Some(trash), Stage::Whole) => self.move_to_trash(trash, &set).await,
                 (_, Stage::Marked) => self.expunge_marked(mailbox, &set, seen).await,
-                (None, Stage::Whole) => match self.keep_copies(mailbox, &set, seen).await? {
-                    Ok(()) => self.expunge(&set, None).await,
-                    Err(reason) => {
-                        uids.values().for_each(|number| outcomes[*number] = Outcome::Failed(reason.clone()));
-                        continue;
-                    }
-                },
+                (None, Stage::Whole) => self.keep_and_expunge(mailbox, &set, seen).await,
                 (_, Stage::Copied) => self.expunge(&set, Some(Removing::Copied)).await,
             };
+            let is_of_one = match &done {
+                Ok((_, otherwise)) => matches!(otherwise, Outcome::Failed(_)),
+                Err(Error::Imap(ImapError::Refused { refusal, .. })) => is_of_one(refusal),
+                Err(_) => false,
+            };
+            if is_of_one && uids.len() > 1 {
+                // One message that the server cannot take away must not keep the others: it is soon alone.
+                let middle = uids.keys().nth(uids.len() / 2).copied();
+                let rest = middle.map(|uid| uids.split_off(&uid)).unwrap_or_default();
+                queue.push_front(((trash, stage), rest));
+                queue.push_front(((trash, stage), uids));
+                continue;
+            }
             let (left, otherwise) = match done {
                 Ok(done) => done,
-                Err(Error::Imap(ImapError::Refused { refusal, .. })) if uids.len() > 1 && is_of_one(&refusal) => {
-                    // One message that the server cannot take away must not keep the others: it is soon alone.
-                    let middle = uids.keys().nth(uids.len() / 2).copied();
-                    let rest = middle.map(|uid| uids.split_off(&uid)).unwrap_or_default();
-                    queue.push_front(((trash, stage), rest));
-                    queue.push_front(((trash, stage), uids));
-                    continue;
-                }
                 Err(Error::Imap(error @ ImapError::Refused { .. })) => {
                     let reason = format!("{error}; it was deleted here and is still on the server");
                     uids.values().for_each(|number| outcomes[*number] = Outcome::Failed(reason.clone()));
@@ -88,6 +87,19 @@ impl Pass<'_> {
         }
         self.imap.copy_to(uids, &name).await?;
         self.expunge(uids, Some(Removing::Copied)).await
+    }
+
+    /// Expunges messages whose bodies nobody else has, once they are kept here.
+    async fn keep_and_expunge(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        seen: &Observed,
+    ) -> Result<(UidSet, Outcome), Error> {
+        match self.keep_copies(mailbox, uids, seen).await? {
+            Ok(()) => self.expunge(uids, None).await,
+            Err(reason) => Ok((uids.clone(), Outcome::Failed(reason))),
+        }
     }
 
     /// Expunges messages by their UIDs; without UIDPLUS they are only marked as yet. `before` is how far the removal was.
