@@ -1,7 +1,7 @@
 //! Flags, on both sides: one command for each distinct change, one rename for each file.
 
 use crate::mail::{FlagChange, Flags, Uid, UidSet};
-use crate::maildir::{Changed, set_flags};
+use crate::maildir::{Changed, Error as MaildirError, set_flags};
 use crate::remote::error::Error as ImapError;
 use crate::sync::{Action, Outcome};
 use crate::worker::Error;
@@ -21,10 +21,10 @@ impl Pass<'_> {
             return Ok(());
         }
         let (there, refused) = self.store_flags(actions).await?;
-        let here = self.rename_files(actions, seen).await?;
+        let (here, stuck) = self.rename_files(actions, seen).await?;
         for (number, action) in actions {
             let Action::SetFlags { uid, remote, local, .. } = action else { continue };
-            outcomes[*number] = match refused.get(uid) {
+            outcomes[*number] = match refused.get(uid).or_else(|| stuck.get(number)) {
                 Some(reason) => Outcome::Failed(reason.clone()),
                 None => Outcome::FlagsSet {
                     remote: remote.is_none() || there.contains(uid),
@@ -64,9 +64,13 @@ impl Pass<'_> {
         Ok((confirmed, refused))
     }
 
-    /// Changes flags in the Maildir, durably; tells which actions were done.
-    async fn rename_files(&self, actions: &[Numbered<'_>], seen: &Observed) -> Result<BTreeSet<usize>, Error> {
-        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(BTreeSet::new()) };
+    /// Changes flags in the Maildir, durably; tells which actions were done, and which cannot be.
+    async fn rename_files(
+        &self,
+        actions: &[Numbered<'_>],
+        seen: &Observed,
+    ) -> Result<(BTreeSet<usize>, BTreeMap<usize, String>), Error> {
+        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(Default::default()) };
         let mut renames = Vec::new();
         for (number, action) in actions {
             let Action::SetFlags { name, local: Some((expected, change)), .. } = action else { continue };
@@ -75,18 +79,24 @@ impl Pass<'_> {
             }
         }
         if renames.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(Default::default());
         }
         blocking(move || {
-            let mut done = BTreeSet::new();
+            let (mut done, mut stuck) = (BTreeSet::new(), BTreeMap::new());
             for (number, name, known, expected, change) in renames {
                 // A reader that was faster has made another plan necessary: the next look merges again.
-                if let Changed::Done(_) = set_flags(&folder, &name, &known, &expected, &change)? {
-                    done.insert(number);
+                match set_flags(&folder, &name, &known, &expected, &change) {
+                    Ok(Changed::Done(_)) => drop(done.insert(number)),
+                    Ok(Changed::Moved(_) | Changed::Gone) => {}
+                    // Two files of one name, for example: that one message must not stop the others.
+                    Err(error @ (MaildirError::Exists { .. } | MaildirError::Hostile { .. })) => {
+                        stuck.insert(number, error.to_string());
+                    }
+                    Err(error) => return Err(error.into()),
                 }
             }
             folder.sync()?;
-            Ok(done)
+            Ok((done, stuck))
         })
         .await
     }

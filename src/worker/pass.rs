@@ -182,6 +182,7 @@ impl<'j> Pass<'j> {
             if !self.batches.is_empty() {
                 self.recover(&mut observed).await?;
             }
+            self.remember_epochs(&observed).await?;
             let (mut plans, mut memory) = self.plan(&observed, round).await?;
             // Where nothing came of the round before, a mailbox whose plan is what it was then is stuck, on somebody else's
             // marks for example.
@@ -222,6 +223,22 @@ impl<'j> Pass<'j> {
         });
         self.root = Some(root.await?);
         Ok(())
+    }
+
+    /// Remembers the epochs of mailboxes that were never looked at before, and does so before anything is remembered of
+    /// their UIDs: a first pass may be cut short, and the mailbox be numbered anew before the next.
+    async fn remember_epochs(&mut self, observed: &BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
+        let mut mailboxes = Vec::new();
+        for (id, seen) in observed {
+            if let Some(record) = self.records.get_mut(id).filter(|record| record.uid_validity.is_none()) {
+                record.uid_validity = Some(seen.reached.uid_validity);
+                mailboxes.push(record.clone());
+            }
+        }
+        if mailboxes.is_empty() {
+            return Ok(());
+        }
+        self.settle(Settlement { mailboxes, ..Settlement::default() }).await
     }
 
     /// Reconciles every observed mailbox and lets the guard look at all plans.

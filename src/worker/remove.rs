@@ -6,13 +6,13 @@
 
 use crate::mail::{FlagChange, Flags, Uid, UidSet};
 use crate::maildir::{Error as MaildirError, Removal, Removed, Retention, remove};
-use crate::remote::error::Error as ImapError;
+use crate::remote::error::{Error as ImapError, Refusal};
 use crate::sync::{Action, MailboxId, Outcome, Removing, Route};
 use crate::worker::Error;
 use crate::worker::execute::Numbered;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::SystemTime;
 
 impl Pass<'_> {
@@ -49,20 +49,28 @@ impl Pass<'_> {
             };
             routes.entry((trash, stage)).or_default().insert(*uid, *number);
         }
-        for ((trash, stage), uids) in routes {
+        let mut queue: VecDeque<_> = routes.into_iter().collect();
+        while let Some(((trash, stage), mut uids)) = queue.pop_front() {
             let set: UidSet = uids.keys().copied().collect();
             let done = match (trash, stage) {
                 (Some(trash), Stage::Whole) => self.move_to_trash(trash, &set).await,
-                (_, Stage::Marked) => self.expunge_marked(mailbox, &set).await,
-                (None, Stage::Whole) => match self.keep_copies(mailbox, &set, seen).await? {
-                    Ok(()) => self.expunge(&set, None).await,
-                    Err(reason) => {
-                        uids.values().for_each(|number| outcomes[*number] = Outcome::Failed(reason.clone()));
-                        continue;
-                    }
-                },
+                (_, Stage::Marked) => self.expunge_marked(mailbox, &set, seen).await,
+                (None, Stage::Whole) => self.keep_and_expunge(mailbox, &set, seen).await,
                 (_, Stage::Copied) => self.expunge(&set, Some(Removing::Copied)).await,
             };
+            let is_of_one = match &done {
+                Ok((_, otherwise)) => matches!(otherwise, Outcome::Failed(_)),
+                Err(Error::Imap(ImapError::Refused { refusal, .. })) => is_of_one(refusal),
+                Err(_) => false,
+            };
+            if is_of_one && uids.len() > 1 {
+                // One message that the server cannot take away must not keep the others: it is soon alone.
+                let middle = uids.keys().nth(uids.len() / 2).copied();
+                let rest = middle.map(|uid| uids.split_off(&uid)).unwrap_or_default();
+                queue.push_front(((trash, stage), rest));
+                queue.push_front(((trash, stage), uids));
+                continue;
+            }
             let (left, otherwise) = match done {
                 Ok(done) => done,
                 Err(Error::Imap(error @ ImapError::Refused { .. })) => {
@@ -92,6 +100,19 @@ impl Pass<'_> {
         self.expunge(uids, Some(Removing::Copied)).await
     }
 
+    /// Expunges messages whose bodies nobody else has, once they are kept here.
+    async fn keep_and_expunge(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        seen: &Observed,
+    ) -> Result<(UidSet, Outcome), Error> {
+        match self.keep_copies(mailbox, uids, seen).await? {
+            Ok(()) => self.expunge(uids, None).await,
+            Err(reason) => Ok((uids.clone(), Outcome::Failed(reason))),
+        }
+    }
+
     /// Expunges messages by their UIDs; without UIDPLUS they are only marked as yet. `before` is how far the removal was.
     async fn expunge(&mut self, uids: &UidSet, before: Option<Removing>) -> Result<(UidSet, Outcome), Error> {
         let change = FlagChange { add: Flags::parse("\\Deleted"), remove: Flags::new() };
@@ -113,15 +134,21 @@ impl Pass<'_> {
         }
     }
 
-    /// Expunges what we marked, if nobody else has marked anything.
-    async fn expunge_marked(&mut self, mailbox: MailboxId, uids: &UidSet) -> Result<(UidSet, Outcome), Error> {
+    /// Expunges what we marked, if nobody else has marked anything. It takes all of it, also what other batches are about:
+    /// each by itself would wait for the others for ever. What came back here is not ours to expunge any more.
+    async fn expunge_marked(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        seen: &Observed,
+    ) -> Result<(UidSet, Outcome), Error> {
         let marked = self.imap.search_deleted().await?;
         let picture = self.pictures.get(&mailbox);
         let ours = |uid: Uid| {
             let pair = picture.and_then(|picture| picture.pair(uid));
-            pair.is_some_and(|pair| pair.removing == Some(Removing::Marked))
+            pair.is_some_and(|pair| pair.removing == Some(Removing::Marked) && seen.local.get(&pair.name).is_none())
         };
-        if marked.len() > uids.len() || !marked.iter().all(ours) {
+        if !marked.iter().all(ours) {
             return Ok((uids.clone(), Outcome::Moot));
         }
         self.imap.expunge_all().await?;
@@ -182,6 +209,12 @@ impl Pass<'_> {
         }
         Ok(())
     }
+}
+
+/// Tells whether a refusal can be about one message of a set, and not about the whole.
+fn is_of_one(refusal: &Refusal) -> bool {
+    let of_all = ["TRYCREATE", "NONEXISTENT", "NOPERM", "OVERQUOTA", "LIMIT", "READ-ONLY", "CANNOT"];
+    !refusal.bad && !of_all.iter().any(|code| refusal.has_code(code))
 }
 
 /// How far a removal is before this pass goes on with it.
