@@ -244,12 +244,13 @@ impl Imap {
                 delimiter: line.delimiter,
                 roles: Vec::new(),
                 subscribed: subscriptions_known.then_some(false),
-                selectable: true,
-                exists: true,
+                selectable: false,
+                exists: false,
                 status,
             });
-            listed.selectable &= is_selectable(line);
-            listed.exists &= !line.has("\\NonExistent");
+            // Some servers list `inbox` as the parent of `inbox/x` beside the INBOX itself: two lines, one name.
+            listed.selectable |= is_selectable(line);
+            listed.exists |= !line.has("\\NonExistent");
             if is_subscribed {
                 listed.subscribed = Some(true);
             }
