@@ -10,7 +10,10 @@ fn a_wrong_password_is_tried_once_and_is_exit_77() {
     let bench = Bench::mirrored(Profile::full(), 2);
     std::fs::write(bench.path("secret"), "another\n").expect("written");
     let mark = bench.server.mark();
-    bench.sync().is(77, "the server refused the login: [AUTHENTICATIONFAILED] Authentication failed.").says("tried once");
+    bench
+        .sync()
+        .is(77, "the server refused the login: [AUTHENTICATIONFAILED] Authentication failed.")
+        .says("tried once");
     let commands = bench.server.commands_since(mark);
     let tries = commands.iter().filter(|c| c.starts_with("AUTHENTICATE") || c.starts_with("LOGIN ")).count();
     assert_eq!(tries, 1, "{commands:?}");
@@ -43,7 +46,11 @@ fn a_refused_port_is_exit_75_and_the_next_run_completes() {
 fn a_name_without_address_is_exit_75() {
     let bench = Bench::new(Profile::full());
     let text = bench.account("work", 143, &bench.maildir()).replace("127.0.0.1", "nowhere.invalid");
-    bench.write_configuration(&format!("state-dir = {:?}\n{}", bench.state(), text.replace("\"none\"", "\"starttls\"")));
+    bench.write_configuration(&format!(
+        "state-dir = {:?}\n{}",
+        bench.state(),
+        text.replace("\"none\"", "\"starttls\"")
+    ));
     bench.sync().is(75, "nowhere.invalid");
 }
 

@@ -12,7 +12,10 @@ fn an_emptied_inbox_is_held_and_goes_to_the_trash_when_approved() {
             bench.sync().is(3, "10 deletions are held");
             assert_eq!((bench.count("INBOX"), bench.there("INBOX")), (0, Some(10)));
         }
-        bench.run(&["status"]).is(0, "held set 1: 10 deletions on the server").says("mailtwin approve work/INBOX --set 1");
+        bench
+            .run(&["status"])
+            .is(0, "held set 1: 10 deletions on the server")
+            .says("mailtwin approve work/INBOX --set 1");
         bench.run(&["approve", "work", "--set", "7"]).is(0, "nothing is held there");
         bench.sync().is(3, "");
         bench.run(&["approve", "work/INBOX", "--set", "1"]).is(0, "10 deletions approved");

@@ -233,7 +233,8 @@ impl Imap {
             let name = match judge(&line.name) {
                 Ok(name) => name,
                 Err(reason) => {
-                    hostile.insert((escape(&line.name), reason));
+                    let shown = if line.name.is_empty() { "\"\"".to_owned() } else { escape(&line.name) };
+                    hostile.insert((shown, reason));
                     continue;
                 }
             };
