@@ -42,13 +42,17 @@ pub(super) fn run(arguments: &FoldersArguments, config: &Config, output: &Output
     Ok(Exit::Done)
 }
 
+/// A longer name sticks out; it does not make every line longer than a terminal.
+const WIDEST: usize = 40;
+
 fn table(folders: &[MappedFolder], output: &Output) -> Vec<String> {
     let head = ["MAILBOX", "ROLE", "THERE", "HERE", "DIRECTORY", ""].map(str::to_owned);
     let rows: Vec<[String; 6]> = std::iter::once(head).chain(folders.iter().map(row)).collect();
-    let widths: Vec<usize> = (0..6).map(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
+    let width = |i: usize| rows.iter().map(|row| row[i].chars().count().min(WIDEST)).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
     let line = |row: &[String; 6]| {
         let cell = |(i, text): (usize, &String)| {
-            let space = " ".repeat(widths[i] - text.chars().count());
+            let space = " ".repeat(widths[i].saturating_sub(text.chars().count()));
             // Numbers stand under each other.
             if i == 2 || i == 3 { format!("{space}{text}") } else { format!("{text}{space}") }
         };

@@ -8,6 +8,7 @@ use crate::remote::{connect, error as imap, session};
 use crate::worker::{Error, Job, State};
 use crate::{maildir, store};
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// How many actions a batch has at most: two commits to the disk are spread over so many messages.
@@ -88,7 +89,7 @@ pub(super) fn failure(account: &Account, error: &Error) -> Failure {
         Error::Store(store::Error::Locked { .. }) => {
             failure.meaning("One process at a time works on an account.").remedy("Wait for it to end, or stop it.")
         }
-        Error::Maildir(maildir::Error::DiskFull { .. }) => {
+        Error::Maildir(maildir::Error::DiskFull { .. }) | Error::Store(store::Error::Io { .. }) if is_full(error) => {
             failure.meaning(kept).remedy("Make room on the disk; the next run goes on where this one stopped.")
         }
         Error::Maildir(maildir::Error::Unavailable(_)) => {
@@ -102,5 +103,16 @@ pub(super) fn failure(account: &Account, error: &Error) -> Failure {
         }
         // It says all that itself.
         Error::Refused(_) => failure,
+    }
+}
+
+/// Whether what the system said last is that there is no room.
+fn is_full(error: &Error) -> bool {
+    match error {
+        Error::Maildir(error) => matches!(error, maildir::Error::DiskFull { .. }),
+        Error::Store(store::Error::Io { source, .. }) => {
+            matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        }
+        _ => false,
     }
 }

@@ -186,7 +186,10 @@ fn whose(job: &Job, found: &Look) -> Finding {
         Check::Maildir,
         match &found.root {
             None => format!("{place} is empty or not there yet: the first run makes it"),
-            Some(_) => format!("{place} is this account's, with {} mailboxes", mirrored(found)),
+            Some(_) => match mirrored(found) {
+                1 => format!("{place} is this account's, and mirrors 1 mailbox"),
+                many => format!("{place} is this account's, and mirrors {many} mailboxes"),
+            },
         },
     )
 }

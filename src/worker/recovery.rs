@@ -3,7 +3,7 @@
 use crate::mail::{Uid, UidSet, fingerprint};
 use crate::remote::error::Error as ImapError;
 use crate::store::Settlement;
-use crate::sync::{LocalView, MailboxId, Trace, Work, questions, recover};
+use crate::sync::{Action, Batch, Change, Known, LocalView, MailboxId, Trace, Work, questions, recover};
 use crate::worker::observe::Observed;
 use crate::worker::pass::Pass;
 use crate::worker::{Error, Mode};
@@ -31,6 +31,7 @@ impl Pass<'_> {
             let changes = recover(&self.batches, *id, picture, &seen.remote, &locals, &traces);
             for change in &changes {
                 self.learnt += u64::from(!picture.holds(change));
+                self.report.appended += u64::from(is_upload(change, &self.batches));
                 picture.apply(change.clone());
             }
             settlement.changes.push((*id, changes));
@@ -89,6 +90,13 @@ impl Pass<'_> {
         }
         Ok(traces)
     }
+}
+
+/// Tells whether this is what came of an upload.
+fn is_upload(change: &Change, batches: &[Batch]) -> bool {
+    let Change::Uid(_, Some(Known::Pair(pair))) = change else { return false };
+    let sent = |action: &Action| matches!(action, Action::Append { name, .. } if *name == pair.name);
+    batches.iter().any(|batch| matches!(&batch.work, Work::Messages { actions, .. } if actions.iter().any(sent)))
 }
 
 /// The mailboxes that a batch works on or adds to.

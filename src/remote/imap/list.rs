@@ -233,7 +233,8 @@ impl Imap {
             let name = match judge(&line.name) {
                 Ok(name) => name,
                 Err(reason) => {
-                    hostile.insert((escape(&line.name), reason));
+                    let shown = if line.name.is_empty() { "\"\"".to_owned() } else { escape(&line.name) };
+                    hostile.insert((shown, reason));
                     continue;
                 }
             };
@@ -244,12 +245,13 @@ impl Imap {
                 delimiter: line.delimiter,
                 roles: Vec::new(),
                 subscribed: subscriptions_known.then_some(false),
-                selectable: true,
-                exists: true,
+                selectable: false,
+                exists: false,
                 status,
             });
-            listed.selectable &= is_selectable(line);
-            listed.exists &= !line.has("\\NonExistent");
+            // Some servers list `inbox` as the parent of `inbox/x` beside the INBOX itself: two lines, one name.
+            listed.selectable |= is_selectable(line);
+            listed.exists |= !line.has("\\NonExistent");
             if is_subscribed {
                 listed.subscribed = Some(true);
             }

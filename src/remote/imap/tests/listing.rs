@@ -179,3 +179,18 @@ async fn a_flood_of_mailboxes_ends_the_session() {
     let mut imap = Imap::greet(ours, false, TIMEOUT, &[]).await.expect("a greeting");
     assert!(is_protocol(&error(imap.list().await)));
 }
+
+#[tokio::test]
+async fn an_inbox_that_is_listed_as_a_parent_too_is_an_inbox() {
+    let command = format!("C: A0002 LIST \"\" \"*\" {RETURN}");
+    for lines in
+        [["(\\HasNoChildren) \"/\" INBOX", "(\\Noselect) \"/\" inbox"], ["(\\Noselect) \"/\" inbox", "() \"/\" INBOX"]]
+    {
+        let lines = lines.map(|line| format!("S: * LIST {line}"));
+        let (mut imap, server) = session(FULL, &[&command, &lines[0], &lines[1], "S: A0002 OK"]).await;
+        let listing = imap.list().await.expect("a list");
+        server.finish().await;
+        let [inbox] = listing.mailboxes.as_slice() else { panic!("{listing:?}") };
+        assert!(inbox.selectable && inbox.exists);
+    }
+}
