@@ -4,6 +4,8 @@
 //! `SEED=n` repeats the moments of a run, as far as a clock can; `MESSAGES=n` and `KILLS=n` make it larger.
 
 #![cfg(feature = "steps")]
+// What was killed, and where, is meant to be read.
+#![allow(clippy::print_stdout)]
 
 mod scenarios;
 mod support;

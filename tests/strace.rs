@@ -4,6 +4,8 @@
 //! steps, and none before the first. `strace` is installed where it is missing (Debian).
 
 #![cfg(feature = "steps")]
+// What was killed, and where, is meant to be read.
+#![allow(clippy::print_stdout)]
 
 mod scenarios;
 mod support;

@@ -4,6 +4,8 @@
 //! `SCENARIO=words` sweeps those only whose names have the words, `PROFILE=name` in that profile only.
 
 #![cfg(feature = "steps")]
+// What was killed, and where, is meant to be read.
+#![allow(clippy::print_stdout)]
 
 mod scenarios;
 mod support;

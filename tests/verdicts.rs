@@ -4,7 +4,7 @@
 
 use mailtwin::mail::{BaseName, FlagChange, Flags, Storable};
 use mailtwin::sync::{
-    Hold, Lone, Pair, Policy, Quarantine, Remembered, Removing, Route, Rules, Side, Verdict, Why, verdict,
+    Hold, Lone, Pair, Policy, Quarantine, Remembered, Removing, Route, Rules, Side, Verdict, Why, Word, verdict,
 };
 use std::fmt::Write as _;
 
@@ -23,8 +23,8 @@ fn pair() -> Pair {
     Pair::agreed(BaseName::new(b"n").expect("a name"), base(), None)
 }
 
-fn hold(gone: Side, released: bool) -> Hold {
-    Hold { gone, set: 1, released }
+fn hold(gone: Side, word: Word) -> Hold {
+    Hold { gone, set: 1, word }
 }
 
 fn failed(due: u64) -> Quarantine {
@@ -32,13 +32,15 @@ fn failed(due: u64) -> Quarantine {
 }
 
 fn pairs() -> Vec<(&'static str, Pair)> {
-    let held = |gone, released| Pair { hold: Some(hold(gone, released)), ..pair() };
+    let held = |gone, word| Pair { hold: Some(hold(gone, word)), ..pair() };
     vec![
         ("pair", pair()),
-        ("pair, held, gone here", held(Side::Local, false)),
-        ("pair, approved, gone here", held(Side::Local, true)),
-        ("pair, held, gone there", held(Side::Remote, false)),
-        ("pair, approved, gone there", held(Side::Remote, true)),
+        ("pair, held, gone here", held(Side::Local, Word::Waiting)),
+        ("pair, approved, gone here", held(Side::Local, Word::Approved)),
+        ("pair, rejected, gone here", held(Side::Local, Word::Rejected)),
+        ("pair, rejected, gone there", held(Side::Remote, Word::Rejected)),
+        ("pair, held, gone there", held(Side::Remote, Word::Waiting)),
+        ("pair, approved, gone there", held(Side::Remote, Word::Approved)),
         ("pair, copied to the Trash", Pair { removing: Some(Removing::Copied), ..pair() }),
         ("pair, marked by us", Pair { removing: Some(Removing::Marked), ..pair() }),
         ("pair, failed, not due", Pair { trouble: Some(failed(NOW + 1)), ..pair() }),
@@ -54,8 +56,9 @@ fn lone(gone: Side) -> Vec<(&'static str, Lone)> {
         ("failed, due", lone(Why::Quarantined(failed(NOW)))),
         ("kept", lone(Why::Kept)),
         ("filtered", lone(Why::Filtered)),
-        ("held", lone(Why::Held(hold(gone, false)))),
-        ("approved", lone(Why::Held(hold(gone, true)))),
+        ("held", lone(Why::Held(hold(gone, Word::Waiting)))),
+        ("approved", lone(Why::Held(hold(gone, Word::Approved)))),
+        ("rejected", lone(Why::Held(hold(gone, Word::Rejected)))),
     ]
 }
 
@@ -123,15 +126,15 @@ fn every_cell_of_the_verdict_table_is_as_written() {
             }
         }
     }
-    assert_eq!(cells, 4 * 24 * 36);
+    assert_eq!(cells, 4 * 28 * 36);
     insta::assert_snapshot!(table);
 }
 
 #[test]
 fn what_is_waiting_for_a_person_is_left_alone_in_every_mode() {
     for policy in [Policy::TWO_WAY, Policy::MIRROR, Policy::ARCHIVE, Policy::FETCH] {
-        let here = Pair { hold: Some(hold(Side::Local, false)), ..pair() };
-        let there = Pair { hold: Some(hold(Side::Remote, false)), ..pair() };
+        let here = Pair { hold: Some(hold(Side::Local, Word::Waiting)), ..pair() };
+        let there = Pair { hold: Some(hold(Side::Remote, Word::Waiting)), ..pair() };
         assert_eq!(verdict(Remembered::Pair(&here), Some(&base()), None, &rules(policy)), Verdict::Rest);
         assert_eq!(verdict(Remembered::Pair(&there), None, Some(&base()), &rules(policy)), Verdict::Rest);
     }

@@ -124,7 +124,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
     let quarantine = Quarantine { reason: "refused".into(), attempts: 2, due: 1_700_000_000 };
     let mut pair = samples::ordinary_pair(5);
     pair.remote = Some(Flags::parse("\\Flagged $Forwarded"));
-    pair.hold = Some(Hold { gone: Side::Local, set: 4, released: true });
+    pair.hold = Some(Hold { gone: Side::Local, set: 4, word: Word::Approved });
     pair.removing = Some(Removing::Marked);
     pair.trouble = Some(quarantine.clone());
     let lone = |why| Lone { flags: Flags::parse("\\Draft"), why };

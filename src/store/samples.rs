@@ -67,7 +67,8 @@ fn quarantines() -> impl Strategy<Value = Quarantine> {
 }
 
 pub(super) fn pairs() -> impl Strategy<Value = Pair> {
-    let hold = (sides(), any::<u32>(), any::<bool>()).prop_map(|(gone, set, released)| Hold { gone, set, released });
+    let words = prop::sample::select(vec![Word::Waiting, Word::Approved, Word::Rejected]);
+    let hold = (sides(), any::<u32>(), words).prop_map(|(gone, set, word)| Hold { gone, set, word });
     let removing = prop_oneof![Just(Removing::Copied), Just(Removing::Marked)];
     let optional = (
         prop::option::of(flags()),

@@ -1,7 +1,7 @@
 //! The guard: too many deletions inferred at once are held until a person has looked.
 
 use crate::mail::{Flags, Uid};
-use crate::sync::picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Side, Why};
+use crate::sync::picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Side, Why, Word};
 use crate::sync::plan::{Action, MailboxPlan, Note, NoteKind};
 use serde::{Deserialize, Serialize};
 
@@ -102,7 +102,8 @@ pub fn guard(watched: &mut [Watched<'_>], memory: &mut GuardMemory, limits: &Gua
             let share = u64::from(size) * u64::from(limits.percent) / 100;
             let too_many = u64::from(sum) > share.max(u64::from(limits.deletions));
             let all = sum >= size && sum > limits.emptied && !w.may_be_emptied;
-            let joins = w.picture.pairs().any(|(_, p)| p.hold.is_some_and(|h| !h.released && h.gone == gone));
+            let joins =
+                w.picture.pairs().any(|(_, p)| p.hold.is_some_and(|h| h.word == Word::Waiting && h.gone == gone));
             if too_many || all || joins || account_alarm {
                 memory.last_set += 1;
                 hold(w, gone, memory.last_set);
@@ -120,7 +121,7 @@ fn inferred(plan: &MailboxPlan, gone: Side) -> u32 {
 
 /// Turns the inferred deletions of a plan into held ones.
 fn hold(watched: &mut Watched<'_>, gone: Side, set: u32) {
-    let hold = Hold { gone, set, released: false };
+    let hold = Hold { gone, set, word: Word::Waiting };
     let actions = std::mem::take(&mut watched.plan.actions);
     for action in actions {
         if action.inferred_from() != Some(gone) {

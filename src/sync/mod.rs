@@ -18,7 +18,7 @@ pub mod view;
 pub use guard::{Guard, GuardMemory, Held, Watched, guard};
 pub use mailbox::{Checkpoint, MailboxRecord, Parked};
 pub use order::{spare, waves};
-pub use picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Quarantine, Removing, Side, Why};
+pub use picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Quarantine, Removing, Side, Why, Word};
 pub use plan::{Action, Batch, BatchId, MailboxAction, MailboxPlan, Note, NoteKind, Phase, Route, Work};
 pub use policy::{Answer, Answers, Deletion, Policy, Rules};
 pub use reconcile::{Reconciled, reconcile};

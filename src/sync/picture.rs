@@ -50,8 +50,19 @@ pub struct Hold {
     pub gone: Side,
     /// The number of the set that a person approves or rejects as a whole.
     pub set: u32,
-    /// A person approved it: the next pass deletes.
-    pub released: bool,
+    /// What a person said to it.
+    pub word: Word,
+}
+
+/// What a person said to a deletion that is held.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Word {
+    /// Nothing as yet.
+    Waiting,
+    /// The next pass deletes.
+    Approved,
+    /// The next pass puts the message back, unless it came back by itself.
+    Rejected,
 }
 
 /// How far a removal from the server came that takes more than one command.
@@ -233,18 +244,18 @@ impl Picture {
         let lone_due = |lone: &Lone| match &lone.why {
             Why::Pending => true,
             Why::Quarantined(quarantine) => quarantine.due <= now,
-            Why::Held(hold) => hold.released,
+            Why::Held(hold) => hold.word != Word::Waiting,
             Why::Kept | Why::Filtered => false,
         };
         self.lone_local.values().any(lone_due)
             || self.uids.values().any(|known| match known {
                 Known::Lone(lone) => lone_due(lone),
                 Known::Pair(pair) => {
-                    let waiting = pair.hold.is_some_and(|h| !h.released);
+                    let waiting = pair.hold.is_some_and(|h| h.word == Word::Waiting);
                     let retry = pair.trouble.as_ref().is_none_or(|t| t.due <= now);
                     let unanswered = pair.remote.is_some() || pair.local.is_some();
-                    let released = pair.hold.is_some_and(|h| h.released);
-                    !waiting && retry && (unanswered || released || pair.removing.is_some() || pair.trouble.is_some())
+                    let decided = pair.hold.is_some() && !waiting;
+                    !waiting && retry && (unanswered || decided || pair.removing.is_some() || pair.trouble.is_some())
                 }
             })
     }

@@ -14,16 +14,34 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How a message on the server looks by its header and size, without its body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trace {
+    /// The digest of its Message-ID, as in [`Fingerprint`].
+    pub message_id: Option<[u8; 8]>,
     /// The digest of its header, as in [`Fingerprint`].
     pub header: [u8; 16],
     /// Its size, as in [`Fingerprint`].
     pub size: u64,
 }
 
+/// How closely a trace has to fit. Servers count line ends in their own way and rewrite headers, so that what fits exactly
+/// is looked for first, over all that is sought, and then what fits less.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Likeness {
+    /// The same header and size.
+    Exact,
+    /// The same header, with a Message-ID in it.
+    Header,
+    /// The same Message-ID.
+    MessageId,
+}
+
 impl Trace {
     /// Tells whether a message with this trace can be the one with that fingerprint.
-    pub fn fits(&self, print: &Fingerprint) -> bool {
-        self.header == print.header && self.size == print.size
+    fn fits(&self, print: &Fingerprint, likeness: Likeness) -> bool {
+        match likeness {
+            Likeness::Exact => self.header == print.header && self.size == print.size,
+            Likeness::Header => self.header == print.header && print.message_id.is_some(),
+            Likeness::MessageId => self.message_id == print.message_id && print.message_id.is_some(),
+        }
     }
 }
 
@@ -57,23 +75,13 @@ pub fn recover(
 ) -> Vec<Change> {
     let is_here = |name: &BaseName| locals.values().any(|local| local.get(name).is_some());
     let mut changes = Vec::new();
-    let mut claimed: BTreeSet<(MailboxId, Uid)> = BTreeSet::new();
+    let mut sought: Vec<Sought<'_>> = Vec::new();
     for batch in batches {
         let Work::Messages { mailbox: of, actions, from, .. } = &batch.work else { continue };
         if *of != mailbox {
             continue;
         }
         for action in actions {
-            let mut find = |place: MailboxId, print: &Fingerprint, accept: &dyn Fn(Uid) -> bool| -> Option<Uid> {
-                let (_, first) = from.get(&place)?;
-                let candidates = traces.get(&place)?.range(first..);
-                let found = candidates
-                    .filter(|(uid, trace)| trace.fits(print) && accept(**uid) && !claimed.contains(&(place, **uid)))
-                    .map(|(uid, _)| *uid)
-                    .next()?;
-                claimed.insert((place, found));
-                Some(found)
-            };
             match action {
                 Action::Fetch { uid, name, flags } => {
                     if is_here(name) && !is_pair(picture, *uid, name) {
@@ -81,28 +89,23 @@ pub fn recover(
                         changes.push(Change::Uid(*uid, Some(Known::Pair(pair))));
                     }
                 }
-                Action::Append { name, flags, print: Some(print) } => {
+                Action::Append { name, print: Some(print), .. } => {
                     // A file that is gone from all mailboxes is no reason to delete what may be somebody else's copy:
                     // the message lives, and is fetched as new.
-                    let unknown = |uid: Uid| remote.get(uid).is_some() && picture.uid(uid).is_none();
                     if picture.partner(name).is_none()
                         && is_here(name)
-                        && let Some(uid) = find(mailbox, print, &unknown)
+                        && let Some((_, first)) = from.get(&mailbox)
                     {
-                        let pair = Pair::agreed(name.clone(), flags.clone(), Some(*print));
-                        changes.push(Change::Local(name.clone(), None));
-                        changes.push(Change::Uid(uid, Some(Known::Pair(pair))));
+                        sought.push(Sought { action, place: mailbox, first: *first, print: *print, found: None });
                     }
                 }
                 Action::DeleteRemote { uid, route: Route::Trash(trash), .. } => {
                     // A copy without its removal: only the removal is still to be done.
-                    if let Some(pair) = picture.pair(*uid)
+                    if let Some(print) = picture.pair(*uid).and_then(|pair| pair.print)
                         && remote.get(*uid).is_some()
-                        && let Some(print) = &pair.print
-                        && find(*trash, print, &|_| true).is_some()
+                        && let Some((_, first)) = from.get(trash)
                     {
-                        let copied = Pair { removing: Some(Removing::Copied), ..pair.clone() };
-                        changes.push(Change::Uid(*uid, Some(Known::Pair(copied))));
+                        sought.push(Sought { action, place: *trash, first: *first, print, found: None });
                     }
                 }
                 Action::Append { print: None, .. }
@@ -112,7 +115,45 @@ pub fn recover(
             }
         }
     }
+    let is_new = |uid: Uid| remote.get(uid).is_some() && picture.uid(uid).is_none();
+    let mut claimed: BTreeSet<(MailboxId, Uid)> = BTreeSet::new();
+    for likeness in [Likeness::Exact, Likeness::Header, Likeness::MessageId] {
+        for one in sought.iter_mut().filter(|one| one.found.is_none()) {
+            let Some(there) = traces.get(&one.place) else { continue };
+            let free = |uid: Uid| !claimed.contains(&(one.place, uid)) && (one.place != mailbox || is_new(uid));
+            let found = there.range(one.first..).find(|(uid, trace)| trace.fits(&one.print, likeness) && free(**uid));
+            one.found = found.map(|(uid, _)| *uid);
+            claimed.extend(one.found.map(|uid| (one.place, uid)));
+        }
+    }
+    for Sought { action, found, print, .. } in sought {
+        match (action, found) {
+            (Action::Append { name, flags, .. }, Some(uid)) => {
+                let pair = Pair::agreed(name.clone(), flags.clone(), Some(print));
+                changes.push(Change::Local(name.clone(), None));
+                changes.push(Change::Uid(uid, Some(Known::Pair(pair))));
+            }
+            (Action::DeleteRemote { uid, .. }, Some(_)) => {
+                if let Some(pair) = picture.pair(*uid) {
+                    let copied = Pair { removing: Some(Removing::Copied), ..pair.clone() };
+                    changes.push(Change::Uid(*uid, Some(Known::Pair(copied))));
+                }
+            }
+            _ => {}
+        }
+    }
     changes
+}
+
+/// Something that a batch may have put on the server.
+struct Sought<'a> {
+    action: &'a Action,
+    /// The mailbox in which it would be.
+    place: MailboxId,
+    /// The first UID that it could have.
+    first: Uid,
+    print: Fingerprint,
+    found: Option<Uid>,
 }
 
 fn is_pair(picture: &Picture, uid: Uid, name: &BaseName) -> bool {

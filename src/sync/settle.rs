@@ -29,6 +29,8 @@ pub enum Outcome {
     Moot,
     /// It cannot be done now; the reason, as an escaped clause.
     Failed(String),
+    /// The server stored the message and did not say under which UID. It must be found again, and never be sent twice.
+    Stored,
     /// Nobody knows.
     Unknown,
 }
@@ -54,6 +56,12 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
                 Change::Local(name.clone(), None),
                 pair(*uid, Pair::agreed(name.clone(), flags.clone(), seen.or(*print))),
             ]
+        }
+        (Action::Append { name, flags, .. }, Outcome::Stored) => {
+            // Recovery finds it, as a rule in the same pass, and makes the pair. If it does not, this stays.
+            let reason = "the server took it, and cannot be seen to have it; it is not sent again".to_owned();
+            let why = Why::Quarantined(Quarantine { reason, attempts: 1, due: u64::MAX });
+            vec![Change::Local(name.clone(), Some(Lone { flags: flags.clone(), why }))]
         }
         (Action::Append { name, .. }, Outcome::Removed) => vec![Change::Local(name.clone(), None)],
         (Action::Append { name, flags, .. }, Outcome::Failed(reason)) => {
@@ -119,16 +127,22 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
             None => vec![],
         },
         // An outcome that is not one of this action: nothing was seen of it.
-        (Action::Fetch { .. }, Outcome::Appended(..) | Outcome::FlagsSet { .. } | Outcome::Half(_))
+        (
+            Action::Fetch { .. },
+            Outcome::Appended(..) | Outcome::Stored | Outcome::FlagsSet { .. } | Outcome::Half(_),
+        )
         | (Action::Append { .. }, Outcome::Fetched(_) | Outcome::FlagsSet { .. } | Outcome::Half(_))
         | (
             Action::SetFlags { .. },
-            Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::Removed | Outcome::Half(_),
+            Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::Stored | Outcome::Removed | Outcome::Half(_),
         )
-        | (Action::DeleteRemote { .. }, Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::FlagsSet { .. })
+        | (
+            Action::DeleteRemote { .. },
+            Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::Stored | Outcome::FlagsSet { .. },
+        )
         | (
             Action::DeleteLocal { .. },
-            Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::FlagsSet { .. } | Outcome::Half(_),
+            Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::Stored | Outcome::FlagsSet { .. } | Outcome::Half(_),
         ) => vec![],
     }
 }

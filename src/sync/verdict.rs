@@ -3,7 +3,7 @@
 //! `docs/sync-model.md` prints it for people; `tests/verdicts.rs` prints every cell and compares it with the golden text.
 
 use crate::mail::{FlagChange, Flags, SystemFlag};
-use crate::sync::picture::{Hold, Lone, Pair, Removing, Side, Why};
+use crate::sync::picture::{Hold, Lone, Pair, Removing, Side, Why, Word};
 use crate::sync::policy::{Answer, Rules};
 
 /// What is remembered of the message.
@@ -102,12 +102,16 @@ fn new_local(rules: &Rules) -> Verdict {
 fn lone_one(lone: &Lone, rules: &Rules, as_new: fn(&Rules) -> Verdict) -> Verdict {
     match &lone.why {
         Why::Pending => as_new(rules),
-        Why::Held(hold) if hold.released => match as_new(rules) {
+        Why::Held(Hold { word: Word::Approved, .. }) => match as_new(rules) {
             Verdict::DeleteRemote { .. } => Verdict::DeleteRemote { inferred: false },
             Verdict::DeleteLocal { .. } => Verdict::DeleteLocal { inferred: false },
             other => other,
         },
         Why::Quarantined(quarantine) if quarantine.due <= rules.now => as_new(rules),
+        Why::Held(Hold { gone, word: Word::Rejected, .. }) => match gone {
+            Side::Local => Verdict::Keep(Side::Remote),
+            Side::Remote => Verdict::Keep(Side::Local),
+        },
         Why::Quarantined(_) | Why::Kept | Why::Filtered | Why::Held(_) => Verdict::Rest,
     }
 }
@@ -122,8 +126,9 @@ fn gone_here(pair: &Pair, remote: &Flags, rules: &Rules) -> Verdict {
         return Verdict::Rest;
     }
     let inferred = match pair.hold {
-        Some(Hold { gone: Side::Local, released: false, .. }) => return Verdict::Rest,
-        Some(Hold { gone: Side::Local, released: true, .. }) => false,
+        Some(Hold { gone: Side::Local, word: Word::Waiting, .. }) => return Verdict::Rest,
+        Some(Hold { gone: Side::Local, word: Word::Rejected, .. }) => return Verdict::PutBack(Side::Remote),
+        Some(Hold { gone: Side::Local, word: Word::Approved, .. }) => false,
         Some(Hold { gone: Side::Remote, .. }) | None => true,
     };
     match (pair.removing, rules.policy.push.gone) {
@@ -142,8 +147,9 @@ fn gone_there(pair: &Pair, rules: &Rules) -> Verdict {
         return Verdict::Rest;
     }
     let inferred = match pair.hold {
-        Some(Hold { gone: Side::Remote, released: false, .. }) => return Verdict::Rest,
-        Some(Hold { gone: Side::Remote, released: true, .. }) => false,
+        Some(Hold { gone: Side::Remote, word: Word::Waiting, .. }) => return Verdict::Rest,
+        Some(Hold { gone: Side::Remote, word: Word::Rejected, .. }) => return Verdict::PutBack(Side::Local),
+        Some(Hold { gone: Side::Remote, word: Word::Approved, .. }) => false,
         Some(Hold { gone: Side::Local, .. }) | None => true,
     };
     match rules.policy.pull.gone {

@@ -67,7 +67,7 @@ impl Pass<'_> {
                     Appended::Uid(epoch, uid) if self.is_plausible(mailbox, from, epoch, uid) => {
                         Outcome::Appended(uid, Some(print))
                     }
-                    Appended::Uid(..) | Appended::Unknown => Outcome::Unknown,
+                    Appended::Uid(..) | Appended::Unknown => Outcome::Stored,
                     Appended::Refused(refusal) if refusal.has_code("OVERQUOTA") => {
                         self.quota_full = true;
                         let name = self.records.get(&mailbox).map(|r| r.name.to_string()).unwrap_or_default();

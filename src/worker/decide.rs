@@ -1,7 +1,7 @@
 //! A person's word on deletions that are held: they go, or the messages come back.
 
 use crate::store::{Settlement, Store};
-use crate::sync::{Change, Hold, Known, Lone, Pair, Picture, Side, Why};
+use crate::sync::{Change, Hold, Known, Lone, Pair, Picture, Why, Word};
 use crate::worker::{Error, Job};
 
 /// What a person decided.
@@ -41,7 +41,7 @@ pub fn decide(
                 Some((.., count)) => *count += 1,
                 None => decided.push((record.name.to_string(), hold.set, 1)),
             }
-            of_mailbox.extend(change);
+            of_mailbox.push(change);
         }
         changes.push((record.id, of_mailbox));
     }
@@ -50,55 +50,38 @@ pub fn decide(
     Ok(decided)
 }
 
-/// Every held deletion, and what the decision makes of it.
-fn held(picture: &Picture, decision: Decision) -> Vec<(Hold, Vec<Change>)> {
+/// Every held deletion, and what the decision makes of it. The pair is kept: what a person restores after rejecting is
+/// recognised, and not put back a second time.
+fn held(picture: &Picture, decision: Decision) -> Vec<(Hold, Change)> {
+    let word = match decision {
+        Decision::Approve => Word::Approved,
+        Decision::Reject => Word::Rejected,
+    };
+    let decided = |hold: Hold| Hold { word, ..hold };
+    let waits = |hold: &Hold| hold.word == Word::Waiting;
     let mut found = Vec::new();
     for (uid, known) in picture.uids() {
         match known {
             Known::Pair(pair) => {
-                if let Some(hold) = pair.hold.filter(|hold| !hold.released) {
-                    found.push((hold, decide_pair(uid, pair, hold, decision)));
+                if let Some(hold) = pair.hold.filter(waits) {
+                    let pair = Pair { hold: Some(decided(hold)), ..pair.clone() };
+                    found.push((hold, Change::Uid(uid, Some(Known::Pair(pair)))));
                 }
             }
-            Known::Lone(Lone { flags, why: Why::Held(hold) }) if !hold.released => {
-                let lone = Lone { flags: flags.clone(), why: decide_lone(*hold, decision) };
-                found.push((*hold, vec![Change::Uid(uid, Some(Known::Lone(lone)))]));
+            Known::Lone(Lone { flags, why: Why::Held(hold) }) if waits(hold) => {
+                let lone = Lone { flags: flags.clone(), why: Why::Held(decided(*hold)) };
+                found.push((*hold, Change::Uid(uid, Some(Known::Lone(lone)))));
             }
             Known::Lone(_) => {}
         }
     }
     for (name, lone) in picture.lone_local() {
         if let Why::Held(hold) = &lone.why
-            && !hold.released
+            && waits(hold)
         {
-            let decided = Lone { flags: lone.flags.clone(), why: decide_lone(*hold, decision) };
-            found.push((*hold, vec![Change::Local(name.clone(), Some(decided))]));
+            let lone = Lone { flags: lone.flags.clone(), why: Why::Held(decided(*hold)) };
+            found.push((*hold, Change::Local(name.clone(), Some(lone))));
         }
     }
     found
-}
-
-fn decide_pair(uid: crate::mail::Uid, pair: &Pair, hold: Hold, decision: Decision) -> Vec<Change> {
-    match (decision, hold.gone) {
-        (Decision::Approve, _) => {
-            let released = Pair { hold: Some(Hold { released: true, ..hold }), ..pair.clone() };
-            vec![Change::Uid(uid, Some(Known::Pair(released)))]
-        }
-        (Decision::Reject, Side::Local) => {
-            let flags = pair.remote.clone().unwrap_or_else(|| pair.agreed.clone());
-            vec![Change::Uid(uid, Some(Known::Lone(Lone { flags, why: Why::Pending })))]
-        }
-        (Decision::Reject, Side::Remote) => {
-            let flags = pair.local.clone().unwrap_or_else(|| pair.agreed.clone());
-            let pending = Lone { flags, why: Why::Pending };
-            vec![Change::Uid(uid, None), Change::Local(pair.name.clone(), Some(pending))]
-        }
-    }
-}
-
-fn decide_lone(hold: Hold, decision: Decision) -> Why {
-    match decision {
-        Decision::Approve => Why::Held(Hold { released: true, ..hold }),
-        Decision::Reject => Why::Kept,
-    }
 }

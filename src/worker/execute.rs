@@ -89,7 +89,7 @@ impl Pass<'_> {
         let octets = std::mem::take(&mut self.octets);
         let _ = self.events.send(Event::Done { messages: actions.len(), octets });
         // What nobody knows stays in the journal, and the next look finds it out.
-        let unknown = outcomes.contains(&Outcome::Unknown);
+        let unknown = outcomes.iter().any(|o| matches!(o, Outcome::Unknown | Outcome::Stored));
         let closed = if unknown { vec![] } else { vec![batch.id] };
         if !unknown {
             self.batches.retain(|open| open.id != batch.id);

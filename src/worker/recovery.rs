@@ -81,7 +81,8 @@ impl Pass<'_> {
                     if let (Some(octets), Some(size)) = (header.header, header.size) {
                         let print = fingerprint::of(&octets);
                         let volatile = (octets.len() as u64).saturating_sub(print.size);
-                        let trace = Trace { header: print.header, size: size.saturating_sub(volatile) };
+                        let (message_id, size) = (print.message_id, size.saturating_sub(volatile));
+                        let trace = Trace { message_id, header: print.header, size };
                         found.insert(header.uid, trace);
                     }
                 }

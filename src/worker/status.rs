@@ -208,11 +208,11 @@ pub(super) fn mailboxes(
                 what,
                 reason: quarantine.reason.clone(),
                 attempts: quarantine.attempts,
-                retry_at: Some(quarantine.due),
+                retry_at: Some(quarantine.due).filter(|due| *due != u64::MAX),
             });
         };
         let mut hold = |hold: &sync::Hold| {
-            if !hold.released {
+            if hold.word == sync::Word::Waiting {
                 *sets.entry((hold.set, hold.gone)).or_default() += 1;
             }
         };
