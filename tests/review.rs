@@ -132,7 +132,6 @@ fn a_mailbox_numbered_anew_during_its_first_pass_is_noticed() {
 }
 
 #[test]
-#[ignore = "open: without APPENDUID it is sent eight times a pass, for ever"]
 fn an_upload_that_cannot_be_found_again_is_not_sent_again_and_again() {
     let world = World::new(Profile::plain());
     world.settled();
@@ -144,7 +143,6 @@ fn an_upload_that_cannot_be_found_again_is_not_sent_again_and_again() {
 }
 
 #[test]
-#[ignore = "open: a usual name counts at any depth"]
 fn a_folder_of_a_user_named_like_junk_is_not_expunged_from() {
     let world = World::new(Profile::plain());
     world.server.create("ann", "Projects");
@@ -183,7 +181,6 @@ fn two_files_of_one_name_do_not_stop_the_account() {
 }
 
 #[test]
-#[ignore = "open: a rejection forgets the pair"]
 fn messages_rejected_and_restored_are_there_once() {
     let world = World::new(Profile::full());
     (1..=8).for_each(|n| {
@@ -203,7 +200,6 @@ fn messages_rejected_and_restored_are_there_once() {
 }
 
 #[test]
-#[ignore = "open: parked is for ever, and exits 0"]
 fn a_mailbox_that_was_deleted_and_made_again_is_not_silently_left_out() {
     let world = World::new(Profile::full());
     world.server.create("ann", "Work");
@@ -300,7 +296,6 @@ fn an_upload_whose_answer_was_lost_is_found_whatever_its_header_is() {
 }
 
 #[test]
-#[ignore = "open: RFC822.SIZE and the fingerprint count CR CR LF differently"]
 fn an_upload_with_odd_line_ends_whose_answer_was_lost_is_found() {
     assert_eq!(uploads_of("Message-ID: <1@x>\nSubject: 1\n\nbody\r\r\nmore\n"), (1, 1));
 }

@@ -156,11 +156,11 @@ fn plan_lines(account: &str, report: &Report) -> Vec<String> {
         lines.extend(planned.actions.iter().map(|action| format!("{account}/{}: {action}", planned.mailbox)));
     }
     for held in &plan.held {
-        let place = match held.set.gone {
+        let place = match held.gone {
             Side::Local => "on the server",
             Side::Remote => "here",
         };
-        let deletions = count(held.set.count, "deletion");
+        let deletions = count(held.count, "deletion");
         lines.push(format!("{account}/{}: {deletions} {place} would be held", held.mailbox));
     }
     if lines.is_empty() {

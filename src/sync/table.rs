@@ -63,6 +63,8 @@ pub enum MailboxVerdict {
     GoneFromServer(MailboxId),
     /// It was parked before.
     Parked(MailboxId),
+    /// It was parked before, and the server lists a mailbox of that name again; whether its directory is still there.
+    BackOnServer(MailboxId, bool),
     /// Its directory is gone, or is no Maildir any more: nothing is done, and a person is told.
     GoneHere(MailboxId),
     /// It is left out, with the reason as a clause.
@@ -92,7 +94,8 @@ pub fn judge(
         let there = listed.iter().any(|l| l.name == record.name);
         let here = directories.get(path).is_some_and(|d| d.marker == Some(record.id));
         verdicts.push(match (record.parked, there, here) {
-            (Some(_), _, _) => MailboxVerdict::Parked(record.id),
+            (Some(_), false, _) => MailboxVerdict::Parked(record.id),
+            (Some(_), true, here) => MailboxVerdict::BackOnServer(record.id, here),
             (None, false, _) => MailboxVerdict::GoneFromServer(record.id),
             (None, true, false) => MailboxVerdict::GoneHere(record.id),
             (None, true, true) => MailboxVerdict::Mirror(record.id),
@@ -181,7 +184,9 @@ mod tests {
         let directories = BTreeMap::from([directory("Old", Some(1))]);
         assert_eq!(judge(&[record(1, "Old")], &[], &directories), [MailboxVerdict::GoneFromServer(MailboxId(1))]);
         let parked = MailboxRecord { parked: Some(Parked::GoneFromServer), ..record(1, "Old") };
-        assert_eq!(judge(&[parked], &[], &directories), [MailboxVerdict::Parked(MailboxId(1))]);
+        let judged = |listed: &[Listed]| judge(std::slice::from_ref(&parked), listed, &directories);
+        assert_eq!(judged(&[]), [MailboxVerdict::Parked(MailboxId(1))]);
+        assert_eq!(judged(&[listed("Old")]), [MailboxVerdict::BackOnServer(MailboxId(1), true)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::maildir::{Outgoing, Upload as Opened, open_for_upload};
 use crate::remote::imap::{Appended, Upload};
 use crate::sync::{Action, MailboxId, Outcome};
 use crate::worker::Error;
-use crate::worker::execute::Numbered;
+use crate::worker::execute::{Numbered, own_fault};
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
 use bytes::Bytes;
@@ -100,8 +100,10 @@ impl Pass<'_> {
             let Action::Append { name, flags, print: Some(print) } = action else { continue };
             let Some(known) = scan.files.get(name).cloned() else { continue };
             let (folder, name) = (folder.clone(), name.clone());
-            let opened = blocking(move || Ok(open_for_upload(&folder, &name, &known, SystemTime::now())?)).await?;
-            let Opened::Ready(outgoing) = opened else { continue };
+            let opened =
+                blocking(move || own_fault(open_for_upload(&folder, &name, &known, SystemTime::now()))).await?;
+            // What cannot be opened any more is left for the next look.
+            let Ok(Opened::Ready(outgoing)) = opened else { continue };
             if outgoing.fingerprint != *print {
                 // It is not what the journal says any more; the next plan measures it anew.
                 continue;

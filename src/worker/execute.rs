@@ -3,7 +3,7 @@
 //! No opinions here: what an action means is decided in `sync`, and every outcome is what was seen, not what was said.
 
 use crate::mail::Fingerprint;
-use crate::maildir::{Upload as Opened, open_for_upload, print_of};
+use crate::maildir::{Error as MaildirError, Upload as Opened, open_for_upload, print_of};
 use crate::store::Settlement;
 use crate::sync::{Action, Batch, Change, MailboxId, Outcome, Work, settle};
 use crate::worker::observe::Observed;
@@ -117,23 +117,25 @@ impl Pass<'_> {
             let Some(known) = scan.files.get(&name).cloned() else { continue };
             let (folder, base) = (folder.clone(), name.clone());
             let opened = blocking(move || {
-                let opened = open_for_upload(&folder, &base, &known, SystemTime::now())?;
-                let look = if matches!(opened, Opened::Refused(_)) { print_of(&folder, &base, &known)? } else { None };
+                let opened = own_fault(open_for_upload(&folder, &base, &known, SystemTime::now()))?;
+                let look =
+                    if matches!(opened, Ok(Opened::Refused(_))) { print_of(&folder, &base, &known)? } else { None };
                 Ok((opened, look))
             });
             let (opened, look) = opened.await?;
             let reason = match opened {
-                Opened::Ready(ready) if limit.is_some_and(|limit| ready.size > limit) => {
+                Err(reason) => reason,
+                Ok(Opened::Ready(ready)) if limit.is_some_and(|limit| ready.size > limit) => {
                     looks.push(ready.fingerprint);
                     format!("it has {} octets, more than the server takes", ready.size)
                 }
-                Opened::Ready(ready) => {
+                Ok(Opened::Ready(ready)) => {
                     kept.push(Action::Append { name, flags, print: Some(ready.fingerprint) });
                     continue;
                 }
-                Opened::Refused(reason) => reason.to_string(),
+                Ok(Opened::Refused(reason)) => reason.to_string(),
                 // The next look decides.
-                Opened::Gone => continue,
+                Ok(Opened::Gone) => continue,
             };
             looks.extend(look);
             let picture = self.pictures.entry(mailbox).or_default();
@@ -148,5 +150,17 @@ impl Pass<'_> {
             self.settle(Settlement { changes: vec![(mailbox, refused)], ..Settlement::default() }).await?;
         }
         Ok(looks)
+    }
+}
+
+/// Tells what is wrong with one file alone, so that it does not stop the others, from what is wrong with the Maildir.
+pub(super) fn own_fault<T>(done: Result<T, MaildirError>) -> Result<Result<T, String>, Error> {
+    match done {
+        Ok(done) => Ok(Ok(done)),
+        Err(error @ (MaildirError::DiskFull { .. } | MaildirError::Unavailable(_))) => Err(error.into()),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            Ok(Err(format!("{error}{cause}")))
+        }
     }
 }

@@ -46,7 +46,7 @@ impl Pass<'_> {
             }
         }
         let (mut confirmed, mut refused) = (BTreeSet::new(), BTreeMap::new());
-        for (change, uids) in groups {
+        while let Some((change, uids)) = groups.pop() {
             match self.imap.store(&uids, change).await {
                 Ok(shown) => {
                     let has = |flags: &Flags| {
@@ -54,6 +54,13 @@ impl Pass<'_> {
                     };
                     let fits = shown.into_iter().filter(|s| s.flags.as_ref().is_some_and(has));
                     confirmed.extend(fits.map(|s| s.uid));
+                }
+                // One message that the server minds must not keep the others from their flags.
+                Err(ImapError::Refused { .. }) if uids.len() > 1 => {
+                    let all: Vec<Uid> = uids.iter().collect();
+                    let (first, second) = all.split_at(all.len() / 2);
+                    groups.push((change, second.iter().copied().collect()));
+                    groups.push((change, first.iter().copied().collect()));
                 }
                 Err(error @ ImapError::Refused { .. }) => {
                     refused.extend(uids.iter().map(|uid| (uid, error.to_string())));

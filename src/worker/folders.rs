@@ -138,6 +138,11 @@ fn draw(verdict: MailboxVerdict, records: &[MailboxRecord], wanted: &[Listed]) -
         MailboxVerdict::GoneFromServer(id) | MailboxVerdict::Parked(id) => {
             known(id, FolderState::Parked, Some("it is gone from the server; its Maildir is kept"))
         }
+        MailboxVerdict::BackOnServer(id, _) => known(
+            id,
+            FolderState::Parked,
+            Some("it was gone from the server and is there again; the next sync decides"),
+        ),
         MailboxVerdict::GoneHere(id) => {
             known(id, FolderState::LeftOut, Some("its directory is missing, or has lost its marker: restore it"))
         }

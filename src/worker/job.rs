@@ -2,7 +2,7 @@
 
 use crate::mail::MailboxName;
 use crate::remote::Endpoint;
-use crate::sync::{Action, Deletion, Guard, Held, MailboxAction, MailboxPlan};
+use crate::sync::{Action, Deletion, Guard, Held, MailboxAction, MailboxPlan, Side};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -101,9 +101,12 @@ pub struct Planned {
 pub struct HeldBack {
     /// Its name on the server.
     pub mailbox: MailboxName,
-    /// The set, its side and number.
-    #[serde(flatten)]
-    pub set: Held,
+    /// The side from which the messages vanished.
+    pub gone: Side,
+    /// The number of the set.
+    pub set: u32,
+    /// How many messages.
+    pub count: u32,
 }
 
 impl AccountPlan {
@@ -114,7 +117,8 @@ impl AccountPlan {
         }
         for set in held {
             if let Some(plan) = plans.iter().find(|plan| plan.mailbox == set.mailbox) {
-                self.held.push(HeldBack { mailbox: plan.name.clone(), set: set.clone() });
+                let Held { gone, set, count, .. } = *set;
+                self.held.push(HeldBack { mailbox: plan.name.clone(), gone, set, count });
             }
         }
     }

@@ -55,6 +55,11 @@ impl Pass<'_> {
                     }
                 }
                 MailboxVerdict::GoneFromServer(id) => self.park(id).await?,
+                MailboxVerdict::BackOnServer(id, here) => {
+                    if let Some(action) = self.unpark(id, here, &mut mirrored).await? {
+                        actions.push(action);
+                    }
+                }
                 MailboxVerdict::Parked(id) => {
                     if let Some(record) = self.records.get(&id) {
                         let name = record.name.to_string();
@@ -107,6 +112,47 @@ impl Pass<'_> {
         }
         let (Some(root), Some(path)) = (self.root.clone(), LocalPath::new(path)) else { return Ok(true) };
         blocking(move || Ok(Folder::open(&root, &path)?.scan()?.files.is_empty())).await
+    }
+
+    /// Mirrors a mailbox again that was gone from the server, if it is the same one by its UIDVALIDITY. If it is another
+    /// of that name, it is mirrored once the directory of the old one was moved away.
+    async fn unpark(
+        &mut self,
+        id: MailboxId,
+        here: bool,
+        mirrored: &mut BTreeSet<MailboxId>,
+    ) -> Result<Option<MailboxAction>, Error> {
+        let Some(record) = self.records.get(&id).cloned() else { return Ok(None) };
+        let epoch = match self.statuses.get(&record.name) {
+            Some(status) => status.uid_validity,
+            None => {
+                let told = self.imap.status(std::slice::from_ref(&record.name)).await?;
+                told.get(&record.name).and_then(|status| status.uid_validity)
+            }
+        };
+        if here && epoch.is_some() && epoch == record.uid_validity {
+            let record = MailboxRecord { parked: None, ..record };
+            self.records.insert(id, record.clone());
+            mirrored.insert(id);
+            self.settle(Settlement { mailboxes: vec![record], ..Settlement::default() }).await?;
+            return Ok(None);
+        }
+        if here {
+            let path = crate::mail::escape(record.path.clone().unwrap_or_default());
+            let reason = format!(
+                "it was deleted on the server and made anew there, and {path} in the Maildir holds the mail of the old one; \
+                 move that directory out of the Maildir, and the new one is fetched"
+            );
+            self.leave_out(record.name.to_string(), reason, true);
+            return Ok(None);
+        }
+        let (name, path) = (record.name.clone(), record.path.clone().unwrap_or_default());
+        let fresh = MailboxRecord { role: record.role, ..new_record(id, name.clone(), None) };
+        self.records.insert(id, fresh.clone());
+        self.pictures.remove(&id);
+        let forgotten = Settlement { forgotten_pictures: vec![id], mailboxes: vec![fresh], ..Settlement::default() };
+        self.settle(forgotten).await?;
+        Ok(Some(MailboxAction::CreateLocal { mailbox: id, name, path }))
     }
 
     /// Parks a mailbox that a second LIST does not show either, and of which STATUS says NO.
@@ -205,9 +251,13 @@ impl Pass<'_> {
             Ok(()) => {}
             Err(ImapError::Refused { refusal, .. }) => {
                 // It may be there already: made before a crash, or by another device a moment ago.
-                let there = self.imap.list().await?.mailboxes.iter().any(|m| m.name == *name && m.selectable);
-                if !there {
-                    return Ok(Err(format!("the server refuses to make it: {refusal}")));
+                let listing = self.imap.list().await?;
+                let there = listing.mailboxes.iter().find(|m| m.name == *name && m.selectable);
+                match there.map(|mailbox| mailbox.status.and_then(|status| status.messages)) {
+                    None => return Ok(Err(format!("the server refuses to make it: {refusal}"))),
+                    Some(Some(0)) => {}
+                    // Both sides have mail that nobody paired: the next pass sees that, and tells.
+                    Some(_) => return Ok(Err("it was made on the server a moment ago, and has mail there".into())),
                 }
             }
             Err(error) => return Err(error.into()),

@@ -29,18 +29,35 @@ pub(super) fn place(listing: &Listing) -> (Vec<Listed>, Option<char>) {
     let inbox = selectable(listing).find(|m| m.name.is_inbox());
     let delimiter = inbox.or_else(|| selectable(listing).next()).and_then(|m| m.delimiter);
     let told: BTreeSet<SpecialUse> = selectable(listing).flat_map(|m| m.roles.iter().copied()).collect();
-    let mut taken = BTreeSet::new();
+    let usual = usual_roles(listing, &told);
     let mut listed = Vec::new();
     for mailbox in selectable(listing) {
-        let decoded = mailbox.name.decoded().unwrap_or_else(|| mailbox.name.as_wire().to_owned());
-        let last = mailbox.delimiter.and_then(|d| decoded.rsplit(d).next()).unwrap_or(&decoded);
-        let usual = SpecialUse::by_usual_name(last).filter(|role| !told.contains(role) && taken.insert(*role));
-        let role = ROLES.into_iter().find(|role| mailbox.roles.contains(role)).or(usual);
+        let told = ROLES.into_iter().find(|role| mailbox.roles.contains(role));
+        let role = told.or_else(|| usual.get(&mailbox.name).copied());
         let place = to_local(&mailbox.name, mailbox.delimiter, Layout::Nested);
         let place = place.map(|p| p.as_str().to_owned()).map_err(|reason| reason.to_string());
         listed.push(Listed { name: mailbox.name.clone(), role, place });
     }
     (listed, delimiter)
+}
+
+/// The roles by usual names, of those that the server does not tell. Only at the top, or directly beneath the INBOX, where
+/// some servers have everything: `Projects/Trash` is a user's, and what is deleted there has to go to the real one.
+fn usual_roles(listing: &Listing, told: &BTreeSet<SpecialUse>) -> BTreeMap<MailboxName, SpecialUse> {
+    let mut roles = BTreeMap::new();
+    let mut taken = told.clone();
+    for beneath_inbox in [false, true] {
+        for mailbox in selectable(listing) {
+            let decoded = mailbox.name.decoded().unwrap_or_else(|| mailbox.name.as_wire().to_owned());
+            let prefix = mailbox.delimiter.map(|d| format!("INBOX{d}")).unwrap_or_default();
+            let last = if beneath_inbox { decoded.strip_prefix(&prefix) } else { Some(decoded.as_str()) };
+            let last = last.filter(|last| !mailbox.delimiter.is_some_and(|d| last.contains(d)));
+            if let Some(role) = last.and_then(SpecialUse::by_usual_name).filter(|role| taken.insert(*role)) {
+                roles.insert(mailbox.name.clone(), role);
+            }
+        }
+    }
+    roles
 }
 
 /// What the names of new mailboxes begin with: Courier has everything beneath the INBOX, and refuses names that are not.

@@ -96,6 +96,14 @@ impl Pass<'_> {
                     open.remove(&id);
                     continue;
                 };
+                if let Some((twice, _)) = scan.duplicates.first() {
+                    let name = self.records.get(&id).map(|r| r.name.to_string()).unwrap_or_default();
+                    let reason = format!(
+                        "two files have the name {twice} (and {} more do), and one of each is not synchronised: rename it",
+                        scan.duplicates.len() - 1
+                    );
+                    self.leave_out(name, reason, true);
+                }
                 let look = Look {
                     messages: scan.files.iter().map(|(name, file)| (name.clone(), file.flags.clone())).collect(),
                     taken: millis(SystemTime::now()),

@@ -6,9 +6,11 @@ use crate::remote::imap::{Access, Imap, Status};
 use crate::remote::session;
 use crate::store::{Settlement, Store};
 use crate::sync::{
-    Action, Batch, Change, Deletion, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Phase, Picture, Policy,
-    Route, Rules, Watched, Why, Work, guard, reconcile, spare, waves,
+    Action, Answers, Batch, Change, Deletion, Lone, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Note,
+    NoteKind, Phase, Picture, Policy, Quarantine, Reconciled, Route, Rules, Watched, Why, Work, guard, reconcile,
+    spare, waves,
 };
+use crate::worker::execute::own_fault;
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
 use crate::worker::{AccountPlan, Error, Event, Ground, Job, LeftOut, Report, ground};
@@ -26,6 +28,8 @@ pub enum Mode {
     DryRun,
 }
 
+/// A mailbox that could only be read is tried again after this many seconds.
+const READ_ONLY_RETRY: u64 = 3600;
 /// After so many rounds the rest is left to the next pass: somebody else is changing things all the time.
 const MAX_ROUNDS: usize = 8;
 
@@ -255,12 +259,13 @@ impl<'j> Pass<'j> {
             let mut fresh = || -> BaseName { names.next() };
             let picture = self.pictures.entry(*id).or_default();
             let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
+            let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
             plans.push(MailboxPlan {
                 mailbox: *id,
                 name: record.name.clone(),
                 uid_validity: seen.reached.uid_validity,
-                actions: done.actions,
-                notes: done.notes,
+                actions,
+                notes,
             });
         }
         let store = self.store.clone();
@@ -304,7 +309,8 @@ impl<'j> Pass<'j> {
     fn rules(&mut self, record: &MailboxRecord, seen: &Observed) -> Rules {
         let mut policy = Policy::TWO_WAY;
         if seen.read_only {
-            policy = policy.pull_only();
+            // New mail here is no exception that a policy makes: it waits until the mailbox can be written to.
+            policy = Policy { push: Answers { new: policy.push.new, ..policy.pull_only().push }, ..policy };
         }
         let put_away = matches!(record.role, Some(SpecialUse::Trash | SpecialUse::Junk));
         let route = match self.job.deletion {
@@ -420,7 +426,8 @@ impl<'j> Pass<'j> {
             let failed = picture.lone_local().filter(|(_, lone)| matches!(lone.why, Why::Quarantined(_)));
             for (name, file) in failed.filter_map(|(name, _)| Some((name.clone(), scan.files.get(name)?.clone()))) {
                 let folder = folder.clone();
-                looks.extend(blocking(move || Ok(print_of(&folder, &name, &file)?)).await?);
+                let look = blocking(move || own_fault(print_of(&folder, &name, &file))).await?;
+                looks.extend(look.ok().flatten());
             }
         }
         Ok(looks)
@@ -507,6 +514,23 @@ pub(super) fn touches(batch: &Batch, id: MailboxId) -> bool {
         Work::Messages { mailbox, from, .. } => *mailbox == id || from.contains_key(&id),
         Work::Mailboxes(_) => false,
     }
+}
+
+/// In a mailbox that can only be read, uploads wait.
+fn not_uploaded(done: Reconciled, now: u64) -> (Vec<Action>, Vec<Note>) {
+    let Reconciled { actions, mut notes } = done;
+    let mut kept = Vec::new();
+    for action in actions {
+        match action {
+            Action::Append { name, flags, .. } => {
+                let reason = "the server lets us only read this mailbox".to_owned();
+                let why = Why::Quarantined(Quarantine { reason, attempts: 1, due: now + READ_ONLY_RETRY });
+                notes.push(Note { change: Change::Local(name, Some(Lone { flags, why })), kind: NoteKind::Keep });
+            }
+            other => kept.push(other),
+        }
+    }
+    (kept, notes)
 }
 
 /// Tells whether two plans of a mailbox do the same, whatever the names of what is fetched.

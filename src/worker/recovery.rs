@@ -1,11 +1,13 @@
 //! After a crash: what did the batches do that were never settled?
 
 use crate::mail::{Uid, UidSet, fingerprint};
+use crate::maildir::print_of;
 use crate::remote::error::Error as ImapError;
 use crate::store::Settlement;
 use crate::sync::{Action, Batch, Change, Known, LocalView, MailboxId, Trace, Work, questions, recover};
+use crate::worker::execute::own_fault;
 use crate::worker::observe::Observed;
-use crate::worker::pass::Pass;
+use crate::worker::pass::{Pass, blocking};
 use crate::worker::{Error, Mode};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +31,8 @@ impl Pass<'_> {
             let Some(seen) = observed.get(id).or_else(|| more.get(id)) else { continue };
             let picture = self.pictures.entry(*id).or_default();
             let changes = recover(&self.batches, *id, picture, &seen.remote, &locals, &traces);
+            let changes = self.with_prints(changes, seen).await?;
+            let picture = self.pictures.entry(*id).or_default();
             for change in &changes {
                 self.learnt += u64::from(!picture.holds(change));
                 self.report.appended += u64::from(is_upload(change, &self.batches));
@@ -52,6 +56,19 @@ impl Pass<'_> {
             settlement.changes.iter().filter(|(_, c)| !c.is_empty()).map(|(id, _)| *id).collect();
         observed.extend(more.into_iter().filter(|(id, _)| changed.contains(id)));
         self.settle(settlement).await
+    }
+
+    /// Fills in what the files look like that were fetched before the crash.
+    async fn with_prints(&self, mut changes: Vec<Change>, seen: &Observed) -> Result<Vec<Change>, Error> {
+        let (Some(folder), Some(scan)) = (&seen.folder, &seen.scan) else { return Ok(changes) };
+        for change in &mut changes {
+            let Change::Uid(_, Some(Known::Pair(pair))) = change else { continue };
+            if let Some(file) = scan.files.get(&pair.name).filter(|_| pair.print.is_none()).cloned() {
+                let (folder, name) = (folder.clone(), pair.name.clone());
+                pair.print = blocking(move || own_fault(print_of(&folder, &name, &file))).await?.ok().flatten();
+            }
+        }
+        Ok(changes)
     }
 
     /// How those messages look on the server that a batch may have added.
