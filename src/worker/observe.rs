@@ -102,7 +102,7 @@ impl Pass<'_> {
                         "two files have the name {twice} (and {} more do), and one of each is not synchronised: rename it",
                         scan.duplicates.len() - 1
                     );
-                    self.leave_out(name, reason, true);
+                    self.leave_out(name, reason, false);
                 }
                 let look = Look {
                     messages: scan.files.iter().map(|(name, file)| (name.clone(), file.flags.clone())).collect(),

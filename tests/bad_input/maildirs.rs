@@ -200,20 +200,20 @@ fn a_full_disk_stops_the_account_loses_nothing_and_the_next_run_goes_on() {
 
 #[test]
 fn a_full_disk_of_the_state_loses_nothing() {
-    for size in ["40k", "200k", "600k"] {
+    for size in ["40k", "300k"] {
         let bench = Bench::new(Profile::full());
-        bench.fill(2_000);
+        bench.fill(1_100);
         let state = bench.state();
         let (full, then) = on_a_full_disk(&bench, &state, size);
         assert!(matches!(full.code, Some(0 | 1)), "{size}: {:?} {}", full.code, full.err);
         assert!(!full.err.contains("panicked"), "{}", full.err);
-        assert_eq!(bench.there("INBOX"), Some(2_000));
+        assert_eq!(bench.there("INBOX"), Some(1_100));
         if is_root() {
             full.is(1, "no storage space").says("Make room on the disk");
         }
         then.is(0, "");
         bench.settle();
         bench.sync().is(0, "");
-        bench.converged("INBOX", 2_000);
+        bench.converged("INBOX", 1_100);
     }
 }

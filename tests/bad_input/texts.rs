@@ -129,6 +129,7 @@ fn hostile_names() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
+    names.extend(["a\nb", "a\r\n* BYE x\r\n", "\r", "Empf\u{e4}nger", "\u{202e}drowssap"].map(str::to_owned));
     names.push("x".repeat(255));
     names.push("x".repeat(300));
     names.push("x".repeat(3_000));

@@ -128,7 +128,7 @@ async fn a_hostile_name_is_set_aside_and_the_rest_goes_on() {
     let listing = listing.expect("a list");
     assert_eq!(names(&listing), ["../../etc", "good"]);
     let hostile: Vec<&str> = listing.hostile.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(hostile, ["", r"a\x00b", r"a\x0d\x0a* OK"]);
+    assert_eq!(hostile, ["\"\"", r"a\x00b", r"a\x0d\x0a* OK"]);
 }
 
 #[tokio::test]
