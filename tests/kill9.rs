@@ -4,6 +4,7 @@
 //! `SEED=n` repeats the moments of a run, as far as a clock can; `MESSAGES=n` and `KILLS=n` make it larger.
 
 #![cfg(feature = "steps")]
+#![allow(clippy::print_stdout)]
 
 mod scenarios;
 mod support;

@@ -4,6 +4,7 @@
 //! steps, and none before the first. `strace` is installed where it is missing (Debian).
 
 #![cfg(feature = "steps")]
+#![allow(clippy::print_stdout)]
 
 mod scenarios;
 mod support;

@@ -4,6 +4,7 @@
 //! `SCENARIO=words` sweeps those only whose names have the words, `PROFILE=name` in that profile only.
 
 #![cfg(feature = "steps")]
+#![allow(clippy::print_stdout)]
 
 mod scenarios;
 mod support;
@@ -25,8 +26,8 @@ fn profiles() -> [(&'static str, Profile); 3] {
     [("full", Profile::full()), ("no CONDSTORE", Profile::no_condstore()), ("plain", Profile::plain())]
 }
 
-/// Of a hundred steps of a kind in one run a dozen are killed at, spread over all.
-const OF_A_KIND: usize = 12;
+/// Of a hundred steps of a kind in one run so many are killed at, spread over all.
+const OF_A_KIND: usize = 8;
 
 fn is_swept(place: usize, of: usize) -> bool {
     place * OF_A_KIND / of != (place + 1) * OF_A_KIND / of || of <= OF_A_KIND
