@@ -27,8 +27,8 @@ fn profiles() -> [(&'static str, Profile); 3] {
     [("full", Profile::full()), ("no CONDSTORE", Profile::no_condstore()), ("plain", Profile::plain())]
 }
 
-/// Of a hundred steps of a kind in one run a dozen are killed at, spread over all.
-const OF_A_KIND: usize = 12;
+/// Of a hundred steps of a kind in one run so many are killed at, spread over all.
+const OF_A_KIND: usize = 8;
 
 fn is_swept(place: usize, of: usize) -> bool {
     place * OF_A_KIND / of != (place + 1) * OF_A_KIND / of || of <= OF_A_KIND

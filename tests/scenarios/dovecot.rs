@@ -1,9 +1,9 @@
 //! A real Dovecot as the host of scenarios: a fresh user for each, another client of the test's own.
 
 use super::host::{Host, There};
-use super::stage::{Ran, Stage};
+use super::stage::{Ran, Saved, Stage};
 use super::sweep::Count;
-use super::table::Scenario;
+use super::table::{FILES_RETURN, Scenario};
 use super::tree::{Names, Tree};
 use crate::support::dovecot::{Dovecot, PASSWORD, Settings};
 use std::collections::BTreeMap;
@@ -160,6 +160,7 @@ pub struct Performance<'a> {
     user: String,
     stage: Stage,
     names: Names,
+    agreed: Saved,
 }
 
 impl<'a> Performance<'a> {
@@ -167,18 +168,19 @@ impl<'a> Performance<'a> {
     pub fn prepare(scenario: &'a Scenario, dovecot: &'a Dovecot, user: &str) -> Self {
         let stage = Stage::new(dovecot.imap_port, user, PASSWORD, scenario.account);
         let names = Names::of(scenario.names());
-        let performance = Self { scenario, dovecot, user: user.to_owned(), stage, names };
-        let Self { names, .. } = &performance;
+        let agreed = stage.save("agreed");
+        let mut performance = Self { scenario, dovecot, user: user.to_owned(), stage, names, agreed };
         let bare = performance.server();
         if scenario.is_remembered() {
-            performance.client().edit(&bare, &scenario.remembered, names);
+            performance.client().edit(&bare, &scenario.remembered, &performance.names);
             let ran = performance.run("sync", None);
             assert_eq!(ran.code, Some(0), "{}: the first sync failed: {}", scenario.name, ran.said);
-            let agreed = (performance.server(), performance.stage.tree(names));
+            let agreed = (performance.server(), performance.stage.tree(&performance.names));
             assert_eq!(agreed, scenario.agreed(), "{}: the first sync", scenario.name);
         }
-        performance.stage.edit(&performance.stage.tree(names), &scenario.maildir, names);
-        performance.client().edit(&performance.server(), &scenario.server, names);
+        performance.agreed = performance.stage.save("agreed");
+        performance.stage.edit(&performance.stage.tree(&performance.names), &scenario.maildir, &performance.names);
+        performance.client().edit(&performance.server(), &scenario.server, &performance.names);
         performance
     }
 
@@ -191,6 +193,10 @@ impl<'a> Performance<'a> {
     }
 
     fn run(&self, words: &str, kill_at: Option<usize>) -> Ran {
+        if words == FILES_RETURN {
+            self.stage.bring_back(&self.agreed);
+            return Ran::default();
+        }
         let ran = self.stage.run(words, kill_at);
         wait_until_alone(self.dovecot, &self.user);
         ran

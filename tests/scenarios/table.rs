@@ -3,9 +3,14 @@
 //! A row is a mailbox: what both sides held when they last agreed, what the server and the Maildir hold now, and what
 //! they hold after the run. `=` is what the cell stands for by default: now as remembered, the Maildir as the server.
 
-use super::tree::Tree;
-use crate::support::server::{Act, Profile, Server, When};
+use super::tree::{Tree, body};
+use crate::support::server::{Act, Arrival, Author, Profile, Server, StoreMode, When};
 use std::collections::BTreeSet;
+
+/// In the place of a command: the rules of the test server no longer hold.
+pub const RULES_END: &str = "the rules end";
+/// In the place of a command: the files that were removed from the Maildir are put back as they were.
+pub const FILES_RETURN: &str = "the files return";
 
 /// A scenario, parsed.
 pub struct Scenario {
@@ -356,6 +361,68 @@ pub fn scenarios() -> Vec<Scenario> {
         })
         .script(&[("sync", 75), ("sync", 0)]),
     ];
+    all.extend([
+        s("held deletions dissolve when the files return", "
+            INBOX   | a b:S c d e f | = | . | a b:S c d e f | =
+            Trash   | .             | = | = | .             | =")
+        .script(&[("sync", 3), (FILES_RETURN, 0), ("sync", 0)]),
+        s("a refused upload is tried again, and taken", "
+            INBOX   | a | = | a b poison c | a b poison c | =")
+        .rules(|server| {
+            server.rule(When::verb("APPEND").containing("Subject: poison"), Act::No("", "bad message"));
+        })
+        .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
+        s("a message that could not be fetched is tried again, and comes", "
+            INBOX   | a | a b c d | = | a b c d | =")
+        .rules(|server| {
+            server.rule(When::verb("UID FETCH").containing("BODY"), Act::RefuseUid(3));
+        })
+        .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
+        s("nothing is written to a read-only mailbox", "
+            INBOX   | a     | a     | a e   | a e     | =
+            Shared  | a b c | a b:S | a:F d | a b:S   | a:F d
+            Trash   | .     | =     | =     | .       | =")
+        .roles(|server| {
+            server.with(|model| model.mailbox_mut("ann", "Shared").expect("it is there").read_only = true);
+            server.rule(When::verb("APPEND").mailbox("Shared"), Act::No("NOPERM", "read-only"));
+        }),
+        s("the server lost its index", "
+            INBOX   | a b:S c | a b c:F | a:R b:S c | a:R b c:F | =")
+        .rules(|server| server.lower_modseq("ann", "INBOX", 1)),
+        s("the server says that messages vanished which are there", "
+            INBOX   | a b:S c | a b c:F | a:R b:S c | a:R b c:F | =")
+        .rules(|server| {
+            server.rule(When::verb("SELECT"), Act::FalseVanished("1:2"));
+        }),
+        s("the server numbered its messages anew", "
+            INBOX   | a b c | a b c d | a e | a b c d | a e
+            Archive | x     | x y     | =   | x y     | =")
+        .rules(|server| server.bump_uidvalidity("ann", "INBOX"))
+        .exit(1),
+        s("somebody deletes what is about to be fetched", "
+            INBOX   | a | a b c d | = | a b d | =")
+        .rules(|server| {
+            let meddle = Act::interleave(|model| drop(model.expunge(Author::Other, "ann", "INBOX", &[3])));
+            server.rule(When::verb("UID FETCH").containing("BODY.PEEK").nth(1), meddle);
+        }),
+        s("somebody changes flags while we do", "
+            INBOX   | a b | = | a:S b:F | a:SR b:F | =")
+        .rules(|server| {
+            let meddle = Act::interleave(|model| {
+                model.store(Author::Other, "ann", "INBOX", &[1], StoreMode::Add, &["\\Answered".to_owned()]);
+            });
+            server.rule(When::verb("UID STORE").nth(1), meddle);
+        }),
+        s("mail arrives while we upload", "
+            INBOX   | a | = | a b c | a b c d | =")
+        .rules(|server| {
+            let meddle = Act::interleave(|model| {
+                let body = String::from_utf8_lossy(&body("d")).replace('\n', "\r\n");
+                let _ = model.append(Author::Other, "ann", "INBOX", vec![Arrival::new(body, &[])]);
+            });
+            server.rule(When::verb("APPEND").nth(1), meddle);
+        }),
+    ]);
     all.push(s("more than one window of fetches", "
             INBOX   | a | a m1..m140 | = | a m1..m140 | ="));
     all.push(s("more than one command of uploads", "

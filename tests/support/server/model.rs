@@ -91,6 +91,8 @@ pub struct Mailbox {
     pub role: Option<String>,
     /// Its SELECT and STATUS fail with `[SERVERBUG]`.
     pub unreadable: bool,
+    /// SELECT opens it `[READ-ONLY]`, and nothing can be put into it, as with an ACL.
+    pub read_only: bool,
 }
 
 impl Mailbox {
@@ -107,6 +109,7 @@ impl Mailbox {
             recent_from: 1,
             role: None,
             unreadable: false,
+            read_only: false,
         }
     }
 

@@ -39,13 +39,15 @@ pub fn select(session: &mut Session, model: &mut Model, args: &[Arg], read_only:
         reply.tagged = "NO [SERVERBUG] Internal error occurred.".to_owned();
         return Some(reply);
     }
-    let view = View::new(mailbox, read_only);
+    let view = View::new(mailbox, read_only || mailbox.read_only);
     reply = describe(reply, session, mailbox, &view);
     if let Some(resync) = resync.filter(|resync| resync.uid_validity == mailbox.uid_validity) {
         reply = delta(reply, mailbox, &view, &resync);
     }
+    let may_write = !view.read_only;
     session.view = Some(view);
     reply.tagged = match read_only {
+        false if !may_write => "OK [READ-ONLY] Select completed.".to_owned(),
         true => "OK [READ-ONLY] Examine completed.".to_owned(),
         false => "OK [READ-WRITE] Select completed.".to_owned(),
     };
