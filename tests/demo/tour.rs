@@ -15,6 +15,7 @@ pub fn run(step: bool) -> Done {
     let server = serve();
     let mut stage = Stage::new(step)?;
     introduce(&server, &stage)?;
+    ask(&mut stage)?;
     let all = first_run(&server, &mut stage)?;
     let after = both_ways(&server, &mut stage, &all)?;
     accident(&server, &mut stage, &after)?;
@@ -41,6 +42,13 @@ fn introduce(server: &Server, stage: &Stage) -> Done {
     }
     println!("\n`mailtwin` below is run with --config and this file.");
     Ok(())
+}
+
+fn ask(stage: &mut Stage) -> Done {
+    stage.chapter("Will it work, and what is there?")?;
+    stage.mailtwin(&["check"], 0)?;
+    println!();
+    stage.mailtwin(&["folders", "demo"], 0)
 }
 
 fn first_run(server: &Server, stage: &mut Stage) -> Result<Sides, Box<dyn Error>> {
