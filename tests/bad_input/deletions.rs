@@ -9,7 +9,7 @@ fn an_emptied_inbox_is_held_and_goes_to_the_trash_when_approved() {
         let bench = Bench::mirrored(profile, 10);
         bench.empty("INBOX");
         for _ in 0..2 {
-            bench.sync().is(3, "10 deletions are held");
+            bench.sync().is(3, "10 deletions held");
             assert_eq!((bench.count("INBOX"), bench.there("INBOX")), (0, Some(10)));
         }
         bench
