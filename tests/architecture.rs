@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("remote", &["mail", "sync", "step"]),
     ("maildir", &["mail", "sync", "step"]),
     ("store", &["mail", "sync", "step"]),
-    ("worker", &["mail", "sync", "step", "remote", "maildir", "store"]),
+    ("worker", &["mail", "sync", "remote", "maildir", "store"]),
     ("supervisor", &["mail", "sync", "remote", "maildir", "store", "worker"]),
     ("control", &["mail", "sync", "remote", "maildir", "store", "worker", "supervisor"]),
     ("config", &["mail", "sync", "remote", "maildir"]),
