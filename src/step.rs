@@ -15,21 +15,6 @@ pub fn reach(site: &'static str) {
     counter::reach(site);
 }
 
-/// How far the clock is ahead, in seconds: with the feature `steps` what `MAILTWIN_CLOCK_AHEAD` says, so that no test has
-/// to wait for a retry.
-#[cfg(not(feature = "steps"))]
-#[inline(always)]
-pub fn clock_ahead() -> u64 {
-    0
-}
-
-/// How far the clock is ahead, in seconds: with the feature `steps` what `MAILTWIN_CLOCK_AHEAD` says, so that no test has
-/// to wait for a retry.
-#[cfg(feature = "steps")]
-pub fn clock_ahead() -> u64 {
-    std::env::var("MAILTWIN_CLOCK_AHEAD").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
-}
-
 #[cfg(feature = "steps")]
 mod counter {
     use std::fs::File;

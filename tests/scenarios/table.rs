@@ -237,6 +237,10 @@ pub fn scenarios() -> Vec<Scenario> {
             INBOX   | a b c | a b:S c | a | a b:S c | a
             Trash   | d     | =       | = | d       | =")
         .account("delete = \"never\""),
+        s("deleted here, with extensions left unused", "
+            INBOX   | a b:S c | = | a | a     | =
+            Trash   | .       | = | = | b:S c | =")
+        .account("disable-extensions = [\"MOVE\", \"UIDPLUS\", \"QRESYNC\", \"CONDSTORE\"]"),
         s("another client's mark is not expunged with ours", "
             INBOX   | a b c | a:T b c | a c | a:T c | =
             Trash   | d     | =       | =   | d     | =")
