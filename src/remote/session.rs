@@ -1,7 +1,7 @@
 //! From an endpoint to a session that is logged in.
 
 use crate::remote::auth::{Exchange, Have, Identity, choose};
-use crate::remote::endpoint::{Endpoint, Mechanism, Target};
+use crate::remote::endpoint::{Endpoint, Mechanism, Security, Target};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::Imap;
 use crate::remote::secret::{self, SecretError};
@@ -58,7 +58,11 @@ pub async fn open(endpoint: &Endpoint) -> Result<Opened, Error> {
 
 /// Connects and is greeted; no secret is asked for or sent. Cancel safe as [`open`].
 pub async fn reach(endpoint: &Endpoint) -> Result<Reached, Error> {
-    let tls = tls::Tls::new(&endpoint.tls)?;
+    // The system's authorities are hundreds of files: they are read only where somebody has to be trusted.
+    let tls = match endpoint.security {
+        Security::Plaintext { .. } => tls::Tls::none(),
+        Security::Implicit | Security::StartTls => tls::Tls::new(&endpoint.tls)?,
+    };
     let connected = connect::open(endpoint, &tls).await?;
     let (peer, protection, confidential) = (connected.peer, connected.protection, connected.confidential);
     let imap = Imap::greet(connected.stream, connected.greeted, endpoint.timeout, &endpoint.disabled_extensions);

@@ -59,6 +59,11 @@ impl Tls {
         Ok(Self { connector: Some(TlsConnector::from(Arc::new(config))), min_version: options.min_version })
     }
 
+    /// For connections that need no TLS: nothing is read, and a handshake fails.
+    pub fn none() -> Self {
+        Self { connector: None, min_version: TlsVersion::default() }
+    }
+
     /// Shakes hands on `stream`; `host` is the configured name or IP address, and is what the certificate must name.
     ///
     /// Has no time limit of its own. Cancel safe only in that dropping it closes the stream.
