@@ -18,6 +18,9 @@ pub struct Ground {
     pub root: Option<Root>,
     /// Who we are to markers.
     pub owner: Owner,
+    /// The marker of the root is behind by the batch that was being begun at a crash, and has to be raised before that batch
+    /// is closed: later nobody could tell it from a Maildir that was restored.
+    pub marker_is_behind: bool,
 }
 
 /// Opens both, and refuses what does not fit together. Blocking.
@@ -27,10 +30,12 @@ pub fn prepare(job: &Job) -> Result<Ground, Error> {
     let fresh = store.generation() == 0;
     let place = job.maildir.display();
     let expected = if fresh { Expected::Anything } else { Expected::Marker };
+    let mut marker_is_behind = false;
     let root = match Root::open(&job.maildir, &owner, expected)? {
         RootState::Fresh => None,
         RootState::Ours(root, marked) => {
             compare_generations(&store, marked, job)?;
+            marker_is_behind = marked < store.generation();
             Some(root)
         }
         RootState::Unavailable(reason) => return Err(reason.into()),
@@ -54,7 +59,7 @@ pub fn prepare(job: &Job) -> Result<Ground, Error> {
             )));
         }
     };
-    Ok(Ground { store: Arc::new(store), root, owner })
+    Ok(Ground { store: Arc::new(store), root, owner, marker_is_behind })
 }
 
 /// Each begin raises the marker of the root: a marker above the database tells of a database that was rolled back, one

@@ -97,6 +97,7 @@ pub(super) struct Pass<'j> {
     pub store: Arc<Store>,
     pub root: Option<Root>,
     pub owner: crate::maildir::Owner,
+    pub marker_is_behind: bool,
     pub imap: Imap,
     pub records: BTreeMap<MailboxId, MailboxRecord>,
     pub pictures: BTreeMap<MailboxId, Picture>,
@@ -138,6 +139,7 @@ impl<'j> Pass<'j> {
             store: ground.store,
             root: ground.root,
             owner: ground.owner,
+            marker_is_behind: ground.marker_is_behind,
             imap,
             records: records.into_iter().map(|record| (record.id, record)).collect(),
             pictures: BTreeMap::new(),
@@ -194,9 +196,13 @@ impl<'j> Pass<'j> {
         Ok(())
     }
 
-    /// Makes the root at the first pass.
+    /// Makes the root at the first pass, and raises its marker if a crash came before that.
     async fn found_root(&mut self) -> Result<(), Error> {
         let (path, owner, generation) = (self.job.maildir.clone(), self.owner.clone(), self.store.generation());
+        if let Some(root) = self.root.clone().filter(|_| self.marker_is_behind) {
+            blocking(move || Ok(root.write_marker(&RootMarker { owner, generation })?)).await?;
+            return Ok(());
+        }
         if self.root.is_none() {
             let root = blocking(move || {
                 let root = Root::create(&path)?;
