@@ -1,5 +1,5 @@
 use super::*;
-use crate::mail::{BaseName, Flags, MailboxName, ModSeq, SpecialUse, Uid};
+use crate::mail::{BaseName, Flags, MailboxName, ModSeq, SpecialUse, Uid, UidSet};
 use crate::store::samples::{self, epoch, name, uid};
 use crate::sync::guard::Counted;
 use crate::sync::*;
@@ -149,7 +149,14 @@ fn the_bytes_of_format_1_stay_what_they_are() {
         parked: Some(Parked::GoneFromServer),
     };
     let guard = GuardMemory {
-        counted: vec![Counted { at: 1_700_000_000, mailbox: here, gone: Side::Remote, count: 60, of: 100 }],
+        counted: vec![Counted {
+            at: 1_700_000_000,
+            mailbox: here,
+            gone: Side::Remote,
+            count: 60,
+            of: 100,
+            uids: UidSet::range(Uid::MIN, Uid::new(60).expect("not zero")),
+        }],
         last_set: 4,
     };
     let flags = || Flags::parse("\\Seen");

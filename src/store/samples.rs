@@ -1,7 +1,8 @@
 //! Arbitrary memories for the tests of this room.
 
 use crate::mail::{
-    BaseName, Fingerprint, FlagChange, Flags, Keyword, MailboxName, ModSeq, SpecialUse, SystemFlag, Uid, UidValidity,
+    BaseName, Fingerprint, FlagChange, Flags, Keyword, MailboxName, ModSeq, SpecialUse, SystemFlag, Uid, UidSet,
+    UidValidity,
 };
 use crate::sync::guard::Counted;
 use crate::sync::*;
@@ -139,8 +140,11 @@ pub(super) fn mailboxes() -> impl Strategy<Value = MailboxRecord> {
 }
 
 pub(super) fn guards() -> impl Strategy<Value = GuardMemory> {
-    let counted = (any::<u64>(), any::<u32>(), sides(), any::<u32>(), any::<u32>())
-        .prop_map(|(at, mailbox, gone, count, of)| Counted { at, mailbox: MailboxId(mailbox), gone, count, of });
+    let counted =
+        (any::<u64>(), any::<u32>(), sides(), any::<u32>(), any::<u32>()).prop_map(|(at, mailbox, gone, count, of)| {
+            let uids = UidSet::range(Uid::MIN, Uid::new(count).unwrap_or(Uid::MIN));
+            Counted { at, mailbox: MailboxId(mailbox), gone, count, of, uids }
+        });
     (prop::collection::vec(counted, 0..4), any::<u32>())
         .prop_map(|(counted, last_set)| GuardMemory { counted, last_set })
 }

@@ -1,6 +1,6 @@
 //! The guard: too many deletions inferred at once are held until a person has looked.
 
-use crate::mail::{Flags, Uid};
+use crate::mail::{Flags, Uid, UidSet};
 use crate::sync::picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Side, Why, Word};
 use crate::sync::plan::{Action, MailboxPlan, Note, NoteKind};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct GuardMemory {
 }
 
 /// Deletions counted in one pass.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Counted {
     /// When, in seconds since 1970.
     pub at: u64,
@@ -27,6 +27,8 @@ pub struct Counted {
     pub count: u32,
     /// Of how many messages, before them.
     pub of: u32,
+    /// Which, by their UIDs: a deletion that is planned again, after a crash for example, is still one.
+    pub uids: UidSet,
 }
 
 /// How long deletions are counted, in seconds.
@@ -82,7 +84,9 @@ pub fn guard(watched: &mut [Watched<'_>], memory: &mut GuardMemory, limits: &Gua
     memory.counted.retain(|c| c.at + WINDOW > now);
     let mut total: u32 = memory.counted.iter().map(|c| c.count).sum();
     for w in watched.iter() {
-        total = total.saturating_add(inferred(w.plan, Side::Local) + inferred(w.plan, Side::Remote));
+        for gone in [Side::Local, Side::Remote] {
+            total = total.saturating_add(not_yet_counted(w.plan, gone, memory).0);
+        }
     }
     let account_alarm = total > limits.per_10_minutes;
     let mut held = Vec::new();
@@ -97,8 +101,11 @@ pub fn guard(watched: &mut [Watched<'_>], memory: &mut GuardMemory, limits: &Gua
             let same = |c: &&Counted| c.mailbox == mailbox && c.gone == gone;
             let earlier: u32 = memory.counted.iter().filter(same).map(|c| c.count).sum();
             let size = memory.counted.iter().find(same).map_or(of, |c| c.of);
-            let sum = earlier.saturating_add(count);
-            memory.counted.push(Counted { at: now, mailbox, gone, count, of });
+            let (fresh, uids) = not_yet_counted(w.plan, gone, memory);
+            let sum = earlier.saturating_add(fresh);
+            if fresh > 0 {
+                memory.counted.push(Counted { at: now, mailbox, gone, count: fresh, of, uids });
+            }
             let share = u64::from(size) * u64::from(limits.percent) / 100;
             let too_many = u64::from(sum) > share.max(u64::from(limits.deletions));
             let all = sum >= size && sum > limits.emptied && !w.may_be_emptied;
@@ -117,6 +124,28 @@ pub fn guard(watched: &mut [Watched<'_>], memory: &mut GuardMemory, limits: &Gua
 fn inferred(plan: &MailboxPlan, gone: Side) -> u32 {
     let count = plan.actions.iter().filter(|a| a.inferred_from() == Some(gone)).count();
     count.try_into().unwrap_or(u32::MAX)
+}
+
+/// The inferred deletions of a plan that were not planned before: how many, and their UIDs if they have some.
+fn not_yet_counted(plan: &MailboxPlan, gone: Side, memory: &GuardMemory) -> (u32, UidSet) {
+    let counted = |uid: Uid| {
+        let of_these = |c: &&Counted| c.mailbox == plan.mailbox && c.gone == gone;
+        memory.counted.iter().filter(of_these).any(|c| c.uids.contains(uid))
+    };
+    let (mut count, mut uids) = (0, UidSet::new());
+    for action in plan.actions.iter().filter(|a| a.inferred_from() == Some(gone)) {
+        match action {
+            Action::DeleteRemote { uid, .. } | Action::DeleteLocal { uid: Some(uid), .. } => {
+                if counted(*uid) {
+                    continue;
+                }
+                uids.insert(*uid);
+            }
+            _ => {}
+        }
+        count += 1;
+    }
+    (count, uids)
 }
 
 /// Turns the inferred deletions of a plan into held ones.
@@ -166,15 +195,16 @@ mod tests {
     use crate::mail::{BaseName, MailboxName, UidValidity};
     use crate::sync::plan::Route;
 
-    fn mailbox(size: u32, deletions: u32) -> (Picture, MailboxPlan) {
+    /// Its UIDs begin with `first`; the lowest are deleted.
+    fn mailbox_from(first: u32, size: u32, deletions: u32) -> (Picture, MailboxPlan) {
         let mut picture = Picture::new();
         let mut actions = Vec::new();
-        for n in 1..=size {
+        for n in first..first + size {
             let uid = Uid::new(n).expect("not zero");
             let name = BaseName::new(format!("m{n}").as_bytes()).expect("a name");
             let pair = Pair::agreed(name.clone(), Flags::new(), None);
             picture.apply(Change::Uid(uid, Some(Known::Pair(pair))));
-            if n <= deletions {
+            if n < first + deletions {
                 actions.push(Action::DeleteRemote { uid, name, route: Route::Expunge, inferred: true });
             }
         }
@@ -188,9 +218,25 @@ mod tests {
         (picture, plan)
     }
 
-    /// How many of the deletions pass, at `now`.
+    fn mailbox(size: u32, deletions: u32) -> (Picture, MailboxPlan) {
+        mailbox_from(1, size, deletions)
+    }
+
+    #[test]
+    fn a_deletion_that_is_planned_again_counts_once() {
+        let mut memory = GuardMemory::default();
+        for now in 0..9 {
+            let (picture, mut plan) = mailbox(8, 3);
+            let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied: false };
+            assert_eq!(guard(&mut [watched], &mut memory, &Guard::default(), now), vec![]);
+        }
+        assert_eq!(memory.counted.len(), 1);
+    }
+
+    /// How many of the deletions pass, at `now`; each time others.
     fn pass(memory: &mut GuardMemory, size: u32, deletions: u32, may_be_emptied: bool, now: u64) -> usize {
-        let (picture, mut plan) = mailbox(size, deletions);
+        let counted: u32 = memory.counted.iter().map(|c| c.count).sum();
+        let (picture, mut plan) = mailbox_from(counted + 1, size, deletions);
         let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied };
         let held = guard(&mut [watched], memory, &Guard::default(), now);
         assert_eq!(held.is_empty(), plan.notes.is_empty());

@@ -197,8 +197,20 @@ impl<'s> Rehearsal<'s> {
             return;
         }
         let at = dice.usize(..self.steps[number].len());
-        let site = self.steps[number][at].clone();
         let again = dice.usize(..self.steps[number].len() + 5);
+        self.kill_again(number, at, again);
+    }
+
+    /// Kills it right after the first step of this kind, and then at every step of what follows.
+    pub fn kill_twice_after(&mut self, site: &str) {
+        let at = self.steps[0].iter().position(|other| other == site).expect("it has such a step") + 1;
+        for again in 0..self.steps[0].len() + 5 {
+            self.kill_again(0, at, again);
+        }
+    }
+
+    fn kill_again(&mut self, number: usize, at: usize, again: usize) {
+        let site = self.steps[number][at].clone();
         let told = self.kill(number, at, &site);
         let killed = self.run(self.scenario.script[number].0, Some(again + 1));
         let told = format!("{told}, and again before step {} of {:?}", again + 1, killed.steps);
