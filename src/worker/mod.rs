@@ -17,9 +17,11 @@ mod mailboxes;
 mod map;
 mod observe;
 mod pass;
+mod planning;
 mod recovery;
 mod remove;
 pub mod status;
+mod waves;
 
 pub use check::{Check, Finding, Proven, check};
 pub use decide::{Decision, decide};

@@ -1,19 +1,14 @@
 //! A pass over one account.
 
-use crate::mail::{BaseName, Fingerprint, MailboxName, SpecialUse, Uid, UidValidity};
-use crate::maildir::{NameGenerator, Retention, Root, RootMarker, print_of};
+use crate::mail::{BaseName, MailboxName, UidValidity};
+use crate::maildir::{NameGenerator, Retention, Root, RootMarker};
 use crate::remote::imap::{Access, Imap, Status};
 use crate::remote::session;
 use crate::store::{Settlement, Store};
-use crate::sync::{
-    Action, Answers, Batch, Change, Deletion, Lone, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Note,
-    NoteKind, Phase, Picture, Policy, Quarantine, Reconciled, Route, Rules, Watched, Why, Work, guard, reconcile,
-    spare, waves,
-};
-use crate::worker::execute::own_fault;
+use crate::sync::{Action, Batch, Change, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture, Work};
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
-use crate::worker::{AccountPlan, Error, Event, Ground, Job, LeftOut, Report, ground};
+use crate::worker::{Error, Event, Ground, Job, LeftOut, Report, ground};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,8 +23,6 @@ pub enum Mode {
     DryRun,
 }
 
-/// A mailbox that could only be read is tried again after this many seconds.
-const READ_ONLY_RETRY: u64 = 3600;
 /// After so many rounds the rest is left to the next pass: somebody else is changing things all the time.
 const MAX_ROUNDS: usize = 8;
 
@@ -256,91 +249,6 @@ impl<'j> Pass<'j> {
         self.settle(Settlement { mailboxes, ..Settlement::default() }).await
     }
 
-    /// Reconciles every observed mailbox and lets the guard look at all plans.
-    async fn plan(
-        &mut self,
-        observed: &BTreeMap<MailboxId, Observed>,
-        round: usize,
-    ) -> Result<(Vec<MailboxPlan>, Option<crate::sync::GuardMemory>), Error> {
-        let mut plans = Vec::new();
-        for (id, seen) in observed {
-            let Some(record) = self.records.get(id).cloned() else { continue };
-            let rules = self.rules(&record, seen);
-            let names = &mut self.names;
-            let mut fresh = || -> BaseName { names.next() };
-            let picture = self.pictures.entry(*id).or_default();
-            let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
-            let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
-            plans.push(MailboxPlan {
-                mailbox: *id,
-                name: record.name.clone(),
-                uid_validity: seen.reached.uid_validity,
-                actions,
-                notes,
-            });
-        }
-        let store = self.store.clone();
-        let stored = blocking(move || Ok(store.guard()?)).await?;
-        let mut memory = stored.clone();
-        let empty = Picture::new();
-        let mut watched: Vec<Watched<'_>> = plans
-            .iter_mut()
-            .map(|plan| {
-                let role = self.records.get(&plan.mailbox).and_then(|record| record.role);
-                let picture = self.pictures.get(&plan.mailbox).unwrap_or(&empty);
-                let may_be_emptied = matches!(role, Some(SpecialUse::Trash | SpecialUse::Junk));
-                Watched { plan, picture, may_be_emptied }
-            })
-            .collect();
-        let held = guard(&mut watched, &mut memory, &self.job.guard, now());
-        let anything_counted = memory.counted.len() != stored.counted.len() || memory.last_set != stored.last_set;
-        let count = |f: fn(&Action) -> bool| plans.iter().flat_map(|p| &p.actions).filter(|a| f(a)).count();
-        let fetch = count(|a| matches!(a, Action::Fetch { .. }));
-        let append = count(|a| matches!(a, Action::Append { .. }));
-        let other = count(|a| !matches!(a, Action::Fetch { .. } | Action::Append { .. }));
-        let _ = self.events.send(Event::Planned { fetch, append, other });
-        if round == 0 {
-            self.report.plan.add(&plans, &held);
-        } else {
-            // What a later round still finds is told as well: somebody was busy meanwhile.
-            let mut more = AccountPlan::default();
-            more.add(&plans, &held);
-            self.report.plan.held.extend(more.held);
-        }
-        if round == 0 && plans.iter().flat_map(|p| &p.actions).any(|a| self.needs_trash(a)) {
-            self.report.plan.mailboxes.extend(self.reserved.iter().cloned());
-        }
-        Ok((plans, (!held.is_empty() || anything_counted).then_some(memory)))
-    }
-
-    fn needs_trash(&self, action: &Action) -> bool {
-        matches!(action, Action::DeleteRemote { route: Route::Trash(id), .. } if !self.records.contains_key(id))
-    }
-
-    fn rules(&mut self, record: &MailboxRecord, seen: &Observed) -> Rules {
-        let mut policy = Policy::TWO_WAY;
-        if seen.read_only {
-            // New mail here is no exception that a policy makes: it waits until the mailbox can be written to.
-            policy = Policy { push: Answers { new: policy.push.new, ..policy.pull_only().push }, ..policy };
-        }
-        let put_away = matches!(record.role, Some(SpecialUse::Trash | SpecialUse::Junk));
-        let route = match self.job.deletion {
-            Deletion::Trash if !put_away => Route::Trash(self.trash_or_reserve()),
-            Deletion::Trash | Deletion::Expunge => Route::Expunge,
-            Deletion::Never => {
-                policy.push.gone = crate::sync::Answer::Keep;
-                Route::Expunge
-            }
-        };
-        Rules {
-            policy,
-            remote_flags: seen.remote_flags.clone(),
-            local_flags: crate::maildir::letters(),
-            route,
-            now: now(),
-        }
-    }
-
     /// Remembers what needs no hands, and what the guard counted.
     async fn settle_notes(
         &mut self,
@@ -378,98 +286,6 @@ impl<'j> Pass<'j> {
             return Ok(());
         }
         self.settle(Settlement { mailboxes, ..Settlement::default() }).await
-    }
-
-    /// Does what is planned, wave by wave; tells which mailboxes were added to besides those of the plans.
-    async fn execute(
-        &mut self,
-        mut plans: Vec<MailboxPlan>,
-        observed: &BTreeMap<MailboxId, Observed>,
-    ) -> Result<BTreeSet<MailboxId>, Error> {
-        if plans.iter().flat_map(|p| &p.actions).any(|a| self.needs_trash(a)) {
-            let actions = std::mem::take(&mut self.reserved);
-            self.make_mailboxes(actions).await?;
-            let known = &self.records;
-            for plan in &mut plans {
-                // Without a Trash nothing is deleted on the server; the reason was told when making it failed.
-                plan.actions.retain(|action| match action {
-                    Action::DeleteRemote { route: Route::Trash(id), .. } => known.contains_key(id),
-                    _ => true,
-                });
-            }
-        }
-        let next = self.next_uids(&plans, observed).await?;
-        let mut failed = self.stranded(&plans, observed).await?;
-        let mut touched = BTreeSet::new();
-        for (phase, works) in waves(&plans, &next, self.job.group) {
-            for work in works {
-                let Work::Messages { mailbox, uid_validity, mut actions, from } = work else { continue };
-                if phase == Phase::Remove {
-                    spare(&mut actions, self.pictures.entry(mailbox).or_default(), &failed);
-                }
-                let Some(seen) = observed.get(&mailbox) else { continue };
-                touched.extend(from.keys().copied());
-                failed.extend(self.measure(mailbox, &mut actions, seen).await?);
-                if actions.is_empty() {
-                    continue;
-                }
-                let work = Work::Messages { mailbox, uid_validity, actions, from };
-                failed.extend(self.batch(work, seen).await?);
-            }
-        }
-        Ok(touched)
-    }
-
-    /// The looks of what is here and cannot be uploaded for now: while that lasts, what looks the same is not removed from
-    /// the server, for it may be the place from which a file was moved here.
-    async fn stranded(
-        &mut self,
-        plans: &[MailboxPlan],
-        observed: &BTreeMap<MailboxId, Observed>,
-    ) -> Result<BTreeSet<Fingerprint>, Error> {
-        let mut looks = BTreeSet::new();
-        if !plans.iter().flat_map(|p| &p.actions).any(|a| matches!(a, Action::DeleteRemote { .. })) {
-            return Ok(looks);
-        }
-        for (id, seen) in observed {
-            let (Some(folder), Some(scan)) = (&seen.folder, &seen.scan) else { continue };
-            let picture = self.pictures.entry(*id).or_default();
-            let failed = picture.lone_local().filter(|(_, lone)| matches!(lone.why, Why::Quarantined(_)));
-            for (name, file) in failed.filter_map(|(name, _)| Some((name.clone(), scan.files.get(name)?.clone()))) {
-                let folder = folder.clone();
-                let look = blocking(move || own_fault(print_of(&folder, &name, &file))).await?;
-                looks.extend(look.ok().flatten());
-            }
-        }
-        Ok(looks)
-    }
-
-    /// The epoch and UIDNEXT of every mailbox that the plans add to.
-    async fn next_uids(
-        &mut self,
-        plans: &[MailboxPlan],
-        observed: &BTreeMap<MailboxId, Observed>,
-    ) -> Result<BTreeMap<MailboxId, (UidValidity, Uid)>, Error> {
-        let mut next = BTreeMap::new();
-        let added_to: BTreeSet<MailboxId> =
-            plans.iter().flat_map(|p| p.actions.iter().filter_map(|a| a.adds_to(p.mailbox))).collect();
-        for id in added_to {
-            let known = match observed.get(&id) {
-                Some(seen) => Some((seen.reached.uid_validity, seen.uid_next())),
-                None => self.ask_uid_next(id).await?,
-            };
-            if let Some(known) = known {
-                next.insert(id, known);
-            }
-        }
-        Ok(next)
-    }
-
-    async fn ask_uid_next(&mut self, id: MailboxId) -> Result<Option<(UidValidity, Uid)>, Error> {
-        let Some(record) = self.records.get(&id) else { return Ok(None) };
-        let name = record.name.clone();
-        let status = self.imap.status(std::slice::from_ref(&name)).await?.remove(&name);
-        Ok(status.and_then(|s| Some((s.uid_validity?, s.uid_next?))))
     }
 
     /// Commits to the memory; a dry run forgets.
@@ -525,23 +341,6 @@ pub(super) fn touches(batch: &Batch, id: MailboxId) -> bool {
         Work::Messages { mailbox, from, .. } => *mailbox == id || from.contains_key(&id),
         Work::Mailboxes(_) => false,
     }
-}
-
-/// In a mailbox that can only be read, uploads wait.
-fn not_uploaded(done: Reconciled, now: u64) -> (Vec<Action>, Vec<Note>) {
-    let Reconciled { actions, mut notes } = done;
-    let mut kept = Vec::new();
-    for action in actions {
-        match action {
-            Action::Append { name, flags, .. } => {
-                let reason = "the server lets us only read this mailbox".to_owned();
-                let why = Why::Quarantined(Quarantine { reason, attempts: 1, due: now + READ_ONLY_RETRY });
-                notes.push(Note { change: Change::Local(name, Some(Lone { flags, why })), kind: NoteKind::Keep });
-            }
-            other => kept.push(other),
-        }
-    }
-    (kept, notes)
 }
 
 /// Tells whether two plans of a mailbox do the same, whatever the names of what is fetched.

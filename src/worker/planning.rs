@@ -1,0 +1,118 @@
+//! From what was observed to what will be done: each mailbox is reconciled, and the guard looks at all plans together.
+
+use crate::mail::{BaseName, SpecialUse};
+use crate::sync::{
+    Action, Answers, Change, Deletion, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind, Picture, Policy,
+    Quarantine, Reconciled, Route, Rules, Watched, Why, guard, reconcile,
+};
+use crate::worker::observe::Observed;
+use crate::worker::pass::{Pass, blocking, now};
+use crate::worker::{AccountPlan, Error, Event};
+use std::collections::BTreeMap;
+
+/// A mailbox that could only be read is tried again after this many seconds.
+const READ_ONLY_RETRY: u64 = 3600;
+
+impl Pass<'_> {
+    /// Reconciles every observed mailbox and lets the guard look at all plans.
+    pub(super) async fn plan(
+        &mut self,
+        observed: &BTreeMap<MailboxId, Observed>,
+        round: usize,
+    ) -> Result<(Vec<MailboxPlan>, Option<crate::sync::GuardMemory>), Error> {
+        let mut plans = Vec::new();
+        for (id, seen) in observed {
+            let Some(record) = self.records.get(id).cloned() else { continue };
+            let rules = self.rules(&record, seen);
+            let names = &mut self.names;
+            let mut fresh = || -> BaseName { names.next() };
+            let picture = self.pictures.entry(*id).or_default();
+            let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
+            let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
+            plans.push(MailboxPlan {
+                mailbox: *id,
+                name: record.name.clone(),
+                uid_validity: seen.reached.uid_validity,
+                actions,
+                notes,
+            });
+        }
+        let store = self.store.clone();
+        let stored = blocking(move || Ok(store.guard()?)).await?;
+        let mut memory = stored.clone();
+        let empty = Picture::new();
+        let mut watched: Vec<Watched<'_>> = plans
+            .iter_mut()
+            .map(|plan| {
+                let role = self.records.get(&plan.mailbox).and_then(|record| record.role);
+                let picture = self.pictures.get(&plan.mailbox).unwrap_or(&empty);
+                let may_be_emptied = matches!(role, Some(SpecialUse::Trash | SpecialUse::Junk));
+                Watched { plan, picture, may_be_emptied }
+            })
+            .collect();
+        let held = guard(&mut watched, &mut memory, &self.job.guard, now());
+        let anything_counted = memory.counted.len() != stored.counted.len() || memory.last_set != stored.last_set;
+        let count = |f: fn(&Action) -> bool| plans.iter().flat_map(|p| &p.actions).filter(|a| f(a)).count();
+        let fetch = count(|a| matches!(a, Action::Fetch { .. }));
+        let append = count(|a| matches!(a, Action::Append { .. }));
+        let other = count(|a| !matches!(a, Action::Fetch { .. } | Action::Append { .. }));
+        let _ = self.events.send(Event::Planned { fetch, append, other });
+        if round == 0 {
+            self.report.plan.add(&plans, &held);
+        } else {
+            // What a later round still finds is told as well: somebody was busy meanwhile.
+            let mut more = AccountPlan::default();
+            more.add(&plans, &held);
+            self.report.plan.held.extend(more.held);
+        }
+        if round == 0 && plans.iter().flat_map(|p| &p.actions).any(|a| self.needs_trash(a)) {
+            self.report.plan.mailboxes.extend(self.reserved.iter().cloned());
+        }
+        Ok((plans, (!held.is_empty() || anything_counted).then_some(memory)))
+    }
+
+    pub(super) fn needs_trash(&self, action: &Action) -> bool {
+        matches!(action, Action::DeleteRemote { route: Route::Trash(id), .. } if !self.records.contains_key(id))
+    }
+
+    fn rules(&mut self, record: &MailboxRecord, seen: &Observed) -> Rules {
+        let mut policy = Policy::TWO_WAY;
+        if seen.read_only {
+            // New mail here is no exception that a policy makes: it waits until the mailbox can be written to.
+            policy = Policy { push: Answers { new: policy.push.new, ..policy.pull_only().push }, ..policy };
+        }
+        let put_away = matches!(record.role, Some(SpecialUse::Trash | SpecialUse::Junk));
+        let route = match self.job.deletion {
+            Deletion::Trash if !put_away => Route::Trash(self.trash_or_reserve()),
+            Deletion::Trash | Deletion::Expunge => Route::Expunge,
+            Deletion::Never => {
+                policy.push.gone = crate::sync::Answer::Keep;
+                Route::Expunge
+            }
+        };
+        Rules {
+            policy,
+            remote_flags: seen.remote_flags.clone(),
+            local_flags: crate::maildir::letters(),
+            route,
+            now: now(),
+        }
+    }
+}
+
+/// In a mailbox that can only be read, uploads wait.
+fn not_uploaded(done: Reconciled, now: u64) -> (Vec<Action>, Vec<Note>) {
+    let Reconciled { actions, mut notes } = done;
+    let mut kept = Vec::new();
+    for action in actions {
+        match action {
+            Action::Append { name, flags, .. } => {
+                let reason = "the server lets us only read this mailbox".to_owned();
+                let why = Why::Quarantined(Quarantine { reason, attempts: 1, due: now + READ_ONLY_RETRY });
+                notes.push(Note { change: Change::Local(name, Some(Lone { flags, why })), kind: NoteKind::Keep });
+            }
+            other => kept.push(other),
+        }
+    }
+    (kept, notes)
+}

@@ -1,0 +1,104 @@
+//! A plan is carried out in waves: over all mailboxes, everything is added before anything is removed.
+
+use crate::mail::{Fingerprint, Uid, UidValidity};
+use crate::maildir::print_of;
+use crate::sync::{Action, MailboxId, MailboxPlan, Phase, Route, Why, Work, spare, waves};
+use crate::worker::Error;
+use crate::worker::execute::own_fault;
+use crate::worker::observe::Observed;
+use crate::worker::pass::{Pass, blocking};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Pass<'_> {
+    /// Does what is planned, wave by wave; tells which mailboxes were added to besides those of the plans.
+    pub(super) async fn execute(
+        &mut self,
+        mut plans: Vec<MailboxPlan>,
+        observed: &BTreeMap<MailboxId, Observed>,
+    ) -> Result<BTreeSet<MailboxId>, Error> {
+        if plans.iter().flat_map(|p| &p.actions).any(|a| self.needs_trash(a)) {
+            let actions = std::mem::take(&mut self.reserved);
+            self.make_mailboxes(actions).await?;
+            let known = &self.records;
+            for plan in &mut plans {
+                // Without a Trash nothing is deleted on the server; the reason was told when making it failed.
+                plan.actions.retain(|action| match action {
+                    Action::DeleteRemote { route: Route::Trash(id), .. } => known.contains_key(id),
+                    _ => true,
+                });
+            }
+        }
+        let next = self.next_uids(&plans, observed).await?;
+        let mut failed = self.stranded(&plans, observed).await?;
+        let mut touched = BTreeSet::new();
+        for (phase, works) in waves(&plans, &next, self.job.group) {
+            for work in works {
+                let Work::Messages { mailbox, uid_validity, mut actions, from } = work else { continue };
+                if phase == Phase::Remove {
+                    spare(&mut actions, self.pictures.entry(mailbox).or_default(), &failed);
+                }
+                let Some(seen) = observed.get(&mailbox) else { continue };
+                touched.extend(from.keys().copied());
+                failed.extend(self.measure(mailbox, &mut actions, seen).await?);
+                if actions.is_empty() {
+                    continue;
+                }
+                let work = Work::Messages { mailbox, uid_validity, actions, from };
+                failed.extend(self.batch(work, seen).await?);
+            }
+        }
+        Ok(touched)
+    }
+
+    /// The looks of what is here and cannot be uploaded for now: while that lasts, what looks the same is not removed from
+    /// the server, for it may be the place from which a file was moved here.
+    async fn stranded(
+        &mut self,
+        plans: &[MailboxPlan],
+        observed: &BTreeMap<MailboxId, Observed>,
+    ) -> Result<BTreeSet<Fingerprint>, Error> {
+        let mut looks = BTreeSet::new();
+        if !plans.iter().flat_map(|p| &p.actions).any(|a| matches!(a, Action::DeleteRemote { .. })) {
+            return Ok(looks);
+        }
+        for (id, seen) in observed {
+            let (Some(folder), Some(scan)) = (&seen.folder, &seen.scan) else { continue };
+            let picture = self.pictures.entry(*id).or_default();
+            let failed = picture.lone_local().filter(|(_, lone)| matches!(lone.why, Why::Quarantined(_)));
+            for (name, file) in failed.filter_map(|(name, _)| Some((name.clone(), scan.files.get(name)?.clone()))) {
+                let folder = folder.clone();
+                let look = blocking(move || own_fault(print_of(&folder, &name, &file))).await?;
+                looks.extend(look.ok().flatten());
+            }
+        }
+        Ok(looks)
+    }
+
+    /// The epoch and UIDNEXT of every mailbox that the plans add to.
+    async fn next_uids(
+        &mut self,
+        plans: &[MailboxPlan],
+        observed: &BTreeMap<MailboxId, Observed>,
+    ) -> Result<BTreeMap<MailboxId, (UidValidity, Uid)>, Error> {
+        let mut next = BTreeMap::new();
+        let added_to: BTreeSet<MailboxId> =
+            plans.iter().flat_map(|p| p.actions.iter().filter_map(|a| a.adds_to(p.mailbox))).collect();
+        for id in added_to {
+            let known = match observed.get(&id) {
+                Some(seen) => Some((seen.reached.uid_validity, seen.uid_next())),
+                None => self.ask_uid_next(id).await?,
+            };
+            if let Some(known) = known {
+                next.insert(id, known);
+            }
+        }
+        Ok(next)
+    }
+
+    async fn ask_uid_next(&mut self, id: MailboxId) -> Result<Option<(UidValidity, Uid)>, Error> {
+        let Some(record) = self.records.get(&id) else { return Ok(None) };
+        let name = record.name.clone();
+        let status = self.imap.status(std::slice::from_ref(&name)).await?.remove(&name);
+        Ok(status.and_then(|s| Some((s.uid_validity?, s.uid_next?))))
+    }
+}
