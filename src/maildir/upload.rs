@@ -59,30 +59,13 @@ pub fn open_for_upload(
     known: &ScannedFile,
     now: SystemTime,
 ) -> Result<Upload, Error> {
-    let open = |file: &ScannedFile| folder.subdir(file.subdir).open_file(&file.file_name);
-    let file = match open(known) {
-        Err(error) if error.is_missing() => match folder.find(base)? {
-            Some(found) => match open(&found) {
-                Err(error) if error.is_missing() => return Ok(Upload::Gone),
-                file => file?,
-            },
-            None => return Ok(Upload::Gone),
-        },
-        file => file?,
-    };
+    let Some(file) = open_found(folder, base, known)? else { return Ok(Upload::Gone) };
     measure(file, now).map_err(|e| Error::io("reading a message", &e))
 }
 
 /// What a message looks like, whether it can be sent or not; `None` if it is in no directory of the folder.
 pub fn print_of(folder: &Folder, base: &BaseName, known: &ScannedFile) -> Result<Option<Fingerprint>, Error> {
-    let open = |file: &ScannedFile| folder.subdir(file.subdir).open_file(&file.file_name);
-    let mut file = match open(known) {
-        Err(error) if error.is_missing() => match folder.find(base)? {
-            Some(found) => open(&found)?,
-            None => return Ok(None),
-        },
-        file => file?,
-    };
+    let Some(mut file) = open_found(folder, base, known)? else { return Ok(None) };
     let mut fingerprinter = Fingerprinter::default();
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -90,6 +73,22 @@ pub fn print_of(folder: &Folder, base: &BaseName, known: &ScannedFile) -> Result
             0 => return Ok(Some(fingerprinter.finish())),
             count => fingerprinter.update(&buffer[..count]),
         }
+    }
+}
+
+/// Opens a message, wherever a reader moved it; `None` if it is in no directory of the folder.
+fn open_found(folder: &Folder, base: &BaseName, known: &ScannedFile) -> Result<Option<File>, Error> {
+    let open = |file: &ScannedFile| folder.subdir(file.subdir).open_file(&file.file_name);
+    let missing_as_none = |opened: Result<File, Error>| match opened {
+        Err(error) if error.is_missing() => Ok(None),
+        opened => opened.map(Some),
+    };
+    if let Some(file) = missing_as_none(open(known))? {
+        return Ok(Some(file));
+    }
+    match folder.find(base)? {
+        Some(found) => missing_as_none(open(&found)),
+        None => Ok(None),
     }
 }
 

@@ -18,7 +18,7 @@ impl Pass<'_> {
     /// Settles the open batches of every mailbox that was seen whole. One that was not keeps its batches open.
     pub(super) async fn recover(&mut self, observed: &mut BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
         debug_assert_eq!(self.mode, Mode::Execute);
-        let concerned: BTreeSet<MailboxId> = self.batches.iter().flat_map(|batch| involved(&batch.work)).collect();
+        let concerned: BTreeSet<MailboxId> = self.batches.iter().filter_map(|batch| worked_on(&batch.work)).collect();
         // The recovery may pair a message with a file that was moved on: all Maildirs have to be known.
         let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none()).map(|r| r.id);
         let unseen: BTreeSet<MailboxId> = mirrored.filter(|id| !observed.contains_key(id)).collect();
@@ -117,10 +117,10 @@ fn is_upload(change: &Change, batches: &[Batch]) -> bool {
     batches.iter().any(|batch| matches!(&batch.work, Work::Messages { actions, .. } if actions.iter().any(sent)))
 }
 
-/// The mailboxes that a batch works on or adds to.
-fn involved(work: &Work) -> Vec<MailboxId> {
+/// The mailbox on whose messages a batch works.
+fn worked_on(work: &Work) -> Option<MailboxId> {
     match work {
-        Work::Messages { mailbox, .. } => vec![*mailbox],
-        Work::Mailboxes(_) => vec![],
+        Work::Messages { mailbox, .. } => Some(*mailbox),
+        Work::Mailboxes(_) => None,
     }
 }
