@@ -168,6 +168,35 @@ fn the_best_mechanism_is_chosen_when_none_is_named() {
 }
 
 #[test]
+fn a_client_certificate_lets_in_without_a_password_and_only_whom_it_names() {
+    let settings = Settings { client_certificates: true, mechanisms: "external plain".into(), ..Settings::default() };
+    let home = Home::new(&settings);
+    let [certificate, key] = home.dovecot.client_pem_paths();
+    let shown = format!("tls-client-cert = {certificate:?}\ntls-client-key = {key:?}\n");
+    home.over_tls("work", &format!("auth = [\"external\"]\n{shown}"));
+    let checked = home.run(&["check"], 0);
+    assert!(checked.contains("me is let in, with EXTERNAL"), "{checked}");
+    home.run(&["sync"], 0);
+    five(&home.tree("work"));
+    assert!(home.run(&["sync"], 0).contains("nothing to do"));
+    // Somebody else's mail is not for whom the certificate names.
+    let (port, ca) = (home.dovecot.imaps_port, home.dovecot.ca_pem_path());
+    let other =
+        format!("host = \"localhost\"\nport = {port}\ntls-ca = {ca:?}\nuser = \"you\"\nauth = [\"external\"]\n{shown}");
+    home.configure("other", &other);
+    let refused = home.run(&["sync"], 77);
+    assert!(refused.contains("the server refused the login"), "{refused}");
+    // Without a certificate, or with half of one, the server is not even asked.
+    home.over_tls("without", "auth = [\"external\"]\n");
+    assert!(home.run(&["sync"], 78).contains("tls-client-cert"));
+    home.over_tls("half", &format!("auth = [\"external\"]\ntls-client-cert = {certificate:?}\n"));
+    assert!(home.run(&["sync"], 78).contains("tls-client-key"));
+    for name in ["other", "without", "half"] {
+        assert_eq!(home.tree(name), BTreeMap::new());
+    }
+}
+
+#[test]
 fn starttls_and_implicit_tls_and_loopback_plaintext_give_the_same_tree() {
     let home = Home::new(&Settings::default());
     home.over_tls("implicit", &home.by_file());

@@ -37,6 +37,8 @@ pub struct Settings {
     pub capabilities: Option<String>,
     /// Shows a certificate that is signed by itself, as `openssl req -x509` makes them, instead of the CA's.
     pub self_signed: bool,
+    /// Lets in whom a certificate of the CA names, by EXTERNAL and without a password.
+    pub client_certificates: bool,
     /// More lines for the end of the configuration.
     pub extra: String,
 }
@@ -52,6 +54,7 @@ impl Default for Settings {
                 .into(),
             capabilities: None,
             self_signed: false,
+            client_certificates: false,
             extra: String::new(),
         }
     }
@@ -94,6 +97,11 @@ impl Dovecot {
     /// The authority that signed the server's certificate.
     pub fn ca_pem_path(&self) -> PathBuf {
         self.base.path().join("ca.pem")
+    }
+
+    /// A certificate that names the user `me`, signed by the same authority, and its key.
+    pub fn client_pem_paths(&self) -> [PathBuf; 2] {
+        ["client.pem", "client-key.pem"].map(|name| self.base.path().join(name))
     }
 
     /// The user's INBOX; other mailboxes are `.Name` below it.
@@ -184,13 +192,19 @@ fn log_in(base: &Path) -> String {
     ["stderr", "dovecot.log"].map(|name| fs::read_to_string(base.join(name)).unwrap_or_default()).concat()
 }
 
-/// A CA, and a server certificate for localhost and 127.0.0.1: `ca.pem`, `cert.pem`, `key.pem`.
+/// A CA, a server certificate for localhost and 127.0.0.1, and a client's: `ca.pem`, `cert.pem`, `key.pem`, `client.pem`,
+/// `client-key.pem`.
 fn make_certificates(base: &Path, self_signed: bool) -> mailtwin::remote::Pin {
     let mut ca = CertificateParams::default();
     ca.distinguished_name = named("mailtwin test authority");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_key = KeyPair::generate().expect("a key");
     let ca_certificate = ca.self_signed(&ca_key).expect("a certificate");
+    let issuer = Issuer::new(ca, ca_key);
+    let mut client = CertificateParams::default();
+    client.distinguished_name = named("me");
+    let client_key = KeyPair::generate().expect("a key");
+    let client = client.signed_by(&client_key, &issuer).expect("a certificate");
     let mut server = CertificateParams::new(["localhost", "127.0.0.1"].map(String::from)).expect("valid names");
     server.distinguished_name = named("localhost");
     let key = KeyPair::generate().expect("a key");
@@ -198,12 +212,16 @@ fn make_certificates(base: &Path, self_signed: bool) -> mailtwin::remote::Pin {
         server.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         server.self_signed(&key)
     } else {
-        server.signed_by(&key, &Issuer::new(ca, ca_key))
+        server.signed_by(&key, &issuer)
     };
     let certificate = certificate.expect("a certificate");
-    for (name, text) in
-        [("ca.pem", ca_certificate.pem()), ("cert.pem", certificate.pem()), ("key.pem", key.serialize_pem())]
-    {
+    for (name, text) in [
+        ("ca.pem", ca_certificate.pem()),
+        ("cert.pem", certificate.pem()),
+        ("key.pem", key.serialize_pem()),
+        ("client.pem", client.pem()),
+        ("client-key.pem", client_key.serialize_pem()),
+    ] {
         fs::write(base.join(name), text).expect("the certificates can be written");
     }
     mailtwin::remote::Pin::of(certificate.der())
@@ -225,6 +243,14 @@ fn configuration(base: &Path, greeting: &str, imap: u16, imaps: u16, settings: &
     let Owner { user, group, .. } = owner();
     let Settings { mechanisms, imap_plugins, separator, special_use, capabilities, extra, .. } = settings;
     let capabilities = capabilities.as_ref().map_or(String::new(), |list| format!("imap_capability = {list}"));
+    let clients = match settings.client_certificates {
+        true => format!(
+            "ssl_ca = <{base}/ca.pem\nssl_require_crl = no\nssl_verify_client_cert = yes\n\
+             auth_ssl_username_from_cert = yes\n\
+             passdb {{\n  driver = static\n  args = nopassword=y\n  mechanisms = external\n}}"
+        ),
+        false => String::new(),
+    };
     let roles: String = special_use
         .iter()
         .map(|(name, role)| format!("  mailbox \"{name}\" {{\n    auto = subscribe\n    special_use = {role}\n  }}\n"))
@@ -254,6 +280,7 @@ auth_failure_delay = 0
 mail_fsync = never
 mail_location = maildir:~/Maildir
 mailbox_list_index = yes
+{clients}
 passdb {{
   driver = static
   args = password={PASSWORD}
