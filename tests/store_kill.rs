@@ -225,6 +225,19 @@ fn a_second_process_is_told_who_the_first_is() {
     Store::open(&dir).expect("is free");
 }
 
+#[test]
+fn an_open_store_takes_little_memory() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (mut child, mut out) = spawn(&root.path().join("account"), &[]);
+    assert!(read_acknowledgements(&mut out, 1).is_some());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("reads");
+    child.kill().expect("dies");
+    child.wait().expect("is dead");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let peak: u64 = peak.expect("Linux tells the peak");
+    assert!(peak < 16_000, "{peak} kB; the database library touches its unused counters, 21 MB, without its feature");
+}
+
 #[cfg(feature = "steps")]
 #[test]
 fn an_abort_before_each_commit_leaves_the_commits_before_it() {

@@ -94,10 +94,8 @@ impl Stage {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailtwin"));
         command.arg("--config").arg(self.path("daemon.toml")).args(words.split_whitespace());
         command.env_clear().env("HOME", self.directory.path()).env("MAILTWIN_STEPS", self.path("steps"));
-        // A run takes tens of milliseconds, and there are ten thousand of them: no authorities are read, since nothing is
-        // encrypted here, and the large buffers of the database are used again.
-        command.env("SSL_CERT_FILE", "/dev/null").env("MALLOC_MMAP_THRESHOLD_", "16777216");
-        command.env("MALLOC_TRIM_THRESHOLD_", "134217728").env("MALLOC_ARENA_MAX", "1");
+        // There are ten thousand runs: no authorities are read, since nothing is encrypted here.
+        command.env("SSL_CERT_FILE", "/dev/null");
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(self.path("said")).expect("a file for what it says"));
         command
