@@ -1,6 +1,6 @@
 //! Every scenario against the test server, in three profiles: run, run again, and killed at every step.
 //!
-//! `MINUTES=n` resumes after every kill, and kills twice at random until they are over; `SEED=n` repeats those.
+//! `MINUTES=n` kills twice at random until they are over, and on Dovecot at every step; `SEED=n` repeats those.
 //! `SCENARIO=words` sweeps those only whose names have the words, `PROFILE=name` in that profile only.
 
 #![cfg(feature = "steps")]
@@ -27,13 +27,6 @@ fn profiles() -> [(&'static str, Profile); 3] {
     [("full", Profile::full()), ("no CONDSTORE", Profile::no_condstore()), ("plain", Profile::plain())]
 }
 
-/// Of a hundred steps of a kind in one run so many are killed at, spread over all.
-const OF_A_KIND: usize = 8;
-
-fn is_swept(place: usize, of: usize) -> bool {
-    place * OF_A_KIND / of != (place + 1) * OF_A_KIND / of || of <= OF_A_KIND
-}
-
 fn is_chosen(variable: &str, name: &str) -> bool {
     std::env::var(variable).map_or(true, |words| name.contains(&words))
 }
@@ -46,7 +39,6 @@ fn every_scenario_survives_a_kill_at_every_step() {
         work.extend(profiles().into_iter().filter(|p| is_chosen("PROFILE", p.0)).map(|profile| (scenario, profile)));
     }
     let started = Instant::now();
-    let minutes = number("MINUTES");
     let next = AtomicUsize::new(0);
     let total = Mutex::new(Count::default());
     let failed = Mutex::new(Vec::new());
@@ -58,10 +50,7 @@ fn every_scenario_survives_a_kill_at_every_step() {
                     let swept = catch_unwind(AssertUnwindSafe(|| {
                         let mut rehearsal = Rehearsal::prepare(scenario, profile.clone());
                         rehearsal.undisturbed();
-                        match minutes {
-                            None => rehearsal.sweep(&is_swept, false),
-                            Some(_) => rehearsal.sweep(&|_, _| true, true),
-                        }
+                        rehearsal.sweep()
                     }));
                     let seconds = began.elapsed().as_secs_f32();
                     match swept {

@@ -36,8 +36,6 @@ pub struct Rehearsal<'s> {
     stage: Stage,
     names: Names,
     count: Count,
-    /// Whether it is run once more after every resumed run, or after each third one.
-    always_again: bool,
     /// What both sides agreed on.
     agreed: Saved,
     /// Both sides before each command of the script.
@@ -62,7 +60,6 @@ impl<'s> Rehearsal<'s> {
             stage,
             names,
             agreed,
-            always_again: profile.0 == "full" || std::env::var_os("MINUTES").is_some(),
             count: Count::default(),
             starts: Vec::new(),
             steps: Vec::new(),
@@ -160,31 +157,14 @@ impl<'s> Rehearsal<'s> {
         assert_eq!(memory, self.stage.memory(), "{}: the memory changed", self.what);
     }
 
-    /// Kills it at every step and resumes; of the steps of a kind in one run at those that `choose` takes, told the place
-    /// and how many there are.
-    ///
-    /// Where the step before only asked the server something, nothing differs from the kill before: both sides are
-    /// held against each other, and it is not resumed once more; unless `thorough`.
-    pub fn sweep(mut self, choose: &dyn Fn(usize, usize) -> bool, thorough: bool) -> Count {
+    /// Kills it at every step in turn, and resumes.
+    pub fn sweep(mut self) -> Count {
         for (number, steps) in self.steps.clone().into_iter().enumerate() {
-            let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-            let mut killed_before: Option<(usize, (Tree, Tree))> = None;
             for (at, site) in steps.iter().enumerate() {
-                let place = places.entry(site).or_default();
-                *place += 1;
-                if !choose(*place - 1, steps.iter().filter(|other| *other == site).count()) {
-                    continue;
-                }
                 self.count.kills += 1;
                 *self.count.sites.entry(site.clone()).or_default() += 1;
                 let told = self.kill(number, at, site);
-                let now = (at, self.trees());
-                let same = killed_before.as_ref().is_some_and(|(then, _)| then + 1 == at && only_asks(&steps[*then]));
-                let before = killed_before.replace(now.clone());
-                let unchanged = before.is_some_and(|(_, trees)| trees == now.1);
-                if !(same && unchanged) || thorough {
-                    self.resume(number, &told);
-                }
+                self.resume(number, &told);
             }
         }
         self.count
@@ -248,28 +228,6 @@ impl<'s> Rehearsal<'s> {
             said = format!("{said}\n`{words}` ended with {:?} and said: {}", ran.code, ran.said);
         }
         self.is_at_the_end(&format!("{told}, then{said}\n"));
-        if self.always_again || self.count.kills.is_multiple_of(3) {
-            self.is_idle(told);
-        }
+        self.is_idle(told);
     }
-}
-
-/// Steps after which everything is as it was.
-fn only_asks(site: &str) -> bool {
-    const QUESTIONS: [&str; 13] = [
-        "authenticate",
-        "capability",
-        "enable",
-        "fetch",
-        "id",
-        "list",
-        "login",
-        "lsub",
-        "namespace",
-        "noop",
-        "search",
-        "select",
-        "status",
-    ];
-    site.strip_prefix("imap.").is_some_and(|verb| QUESTIONS.contains(&verb))
 }
