@@ -173,6 +173,10 @@ pub(super) fn actions() -> impl Strategy<Value = Action> {
             name,
             inferred
         }),
+        (names(), flags(), prop::option::of(prints()), any::<u64>()).prop_map(|(name, flags, print, number)| {
+            Action::Restore { name, flags, print, from: Source::Retention, stays: false, number }
+        }),
+        (uids(), names(), any::<u64>()).prop_map(|(uid, name, number)| Action::Withdraw { uid, name, number }),
     ]
 }
 

@@ -10,6 +10,8 @@ pub mod plan;
 pub mod policy;
 pub mod reconcile;
 pub mod recover;
+pub mod removal;
+pub mod restore;
 pub mod settle;
 pub mod table;
 pub mod verdict;
@@ -23,6 +25,8 @@ pub use plan::{Action, Batch, BatchId, MailboxAction, MailboxPlan, Note, NoteKin
 pub use policy::{Answer, Answers, Deletion, Policy, Rules};
 pub use reconcile::{Reconciled, reconcile};
 pub use recover::{Trace, questions, recover};
+pub use removal::{Deed, Place, RemovedMessage, Removals};
+pub use restore::{CameBack, Source, find_print};
 pub use settle::{Outcome, settle};
 pub use table::{Directory, Listed, MailboxVerdict, judge};
 pub use verdict::{Remembered, Verdict, verdict};

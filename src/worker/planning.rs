@@ -7,7 +7,7 @@ use crate::sync::{
 };
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking, now};
-use crate::worker::{AccountPlan, Error, Event};
+use crate::worker::{AccountPlan, Error, Event, Mode};
 use std::collections::BTreeMap;
 
 /// A mailbox that could only be read is tried again after this many seconds.
@@ -28,6 +28,14 @@ impl Pass<'_> {
             let mut fresh = || -> BaseName { names.next() };
             let picture = self.pictures.entry(*id).or_default();
             let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
+            let mut done = done;
+            for action in &mut done.actions {
+                if let Action::Fetch { uid, name, .. } = action
+                    && let Some(had) = self.names_of_restored.get(&(*id, *uid))
+                {
+                    name.clone_from(had);
+                }
+            }
             let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
             plans.push(MailboxPlan {
                 mailbox: *id,
@@ -56,7 +64,9 @@ impl Pass<'_> {
         let fetch = count(|a| matches!(a, Action::Fetch { .. }));
         let append = count(|a| matches!(a, Action::Append { .. }));
         let other = count(|a| !matches!(a, Action::Fetch { .. } | Action::Append { .. }));
-        let _ = self.events.send(Event::Planned { fetch, append, other });
+        if self.mode == Mode::Execute {
+            let _ = self.events.send(Event::Planned { fetch, append, other });
+        }
         if round == 0 {
             self.report.plan.add(&plans, &held);
         } else {
@@ -75,7 +85,7 @@ impl Pass<'_> {
         matches!(action, Action::DeleteRemote { route: Route::Trash(id), .. } if !self.records.contains_key(id))
     }
 
-    fn rules(&mut self, record: &MailboxRecord, seen: &Observed) -> Rules {
+    pub(super) fn rules(&mut self, record: &MailboxRecord, seen: &Observed) -> Rules {
         let mut policy = Policy::TWO_WAY;
         if seen.read_only {
             // New mail here is no exception that a policy makes: it waits until the mailbox can be written to.
