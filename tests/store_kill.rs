@@ -103,6 +103,7 @@ fn settlement(g: u64) -> Settlement {
         role: None,
         uid_validity: None,
         checkpoint: None,
+        listed: None,
         parked: None,
     };
     Settlement {

@@ -8,8 +8,10 @@ mod ask;
 mod check;
 mod completions;
 mod exit;
+mod explain;
 mod failure;
 mod folders;
+mod forget;
 mod job;
 mod log;
 mod man;
@@ -19,6 +21,7 @@ mod selection;
 mod status;
 mod sync;
 mod undo;
+mod verify;
 
 pub use exit::Exit;
 pub use failure::{FIVE_LINES, Failure};
@@ -108,6 +111,12 @@ enum Command {
     Reject(approve::RejectArguments),
     /// Bring back what was deleted.
     Undo(undo::UndoArguments),
+    /// Tell what is known of one message, and why.
+    Explain(explain::ExplainArguments),
+    /// Hold the server, the Maildir and the memory against each other.
+    Verify(verify::VerifyArguments),
+    /// Take away the markers and the state of an account; keep all mail.
+    Forget(forget::ForgetArguments),
     /// Print completions for a shell.
     Completions(completions::CompletionsArguments),
     /// Print the manual page.
@@ -141,6 +150,9 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         Command::Approve(arguments) => approve::approve(arguments, &config()?, output),
         Command::Reject(arguments) => approve::reject(arguments, &config()?, output),
         Command::Undo(arguments) => undo::run(arguments, &config()?, output),
+        Command::Explain(arguments) => explain::run(arguments, &config()?, output),
+        Command::Verify(arguments) => verify::run(arguments, &config()?, output),
+        Command::Forget(arguments) => forget::run(arguments, &config()?, output),
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Man(arguments) => man::run(arguments, output),
     }

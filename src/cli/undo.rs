@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &UndoArguments, config: &Config, output: &Output) -
         lines(&shown, now, output).iter().for_each(|line| output.report(line));
     }
     if numbers.is_empty() {
-        let none = "nothing of that can be brought back; give the number of an undo to undo it";
+        let none = "there is nothing to bring back; give the number of an undo to undo it";
         output.note(format!("{}: {none}", account.name));
         return Ok(if arguments.numbers.is_empty() { Exit::Done } else { Exit::Failed });
     }
@@ -109,8 +109,8 @@ pub(super) fn run(arguments: &UndoArguments, config: &Config, output: &Output) -
         }
         return Ok(Exit::Done);
     }
-    let (report, undone) = wait(watch(&job, output, |events| undo(&job, &numbers, events)))?
-        .map_err(|error| failure(account, &error))?;
+    let (report, undone) =
+        wait(watch(&job, output, |events| undo(&job, &numbers, events)))?.map_err(|error| failure(account, &error))?;
     let exit = summarise(account, &undone, output);
     if output.is_json() {
         let Undone { done, left } = undone;
@@ -137,7 +137,8 @@ fn nothing(account: &Account, arguments: &UndoArguments, output: &Output) -> Exi
     let what = if account.keep_deleted.is_zero() {
         "nothing is kept, for `keep-deleted` is 0s; look into the Trash of the server".to_owned()
     } else {
-        let kept = humantime::format_duration(arguments.since.unwrap_or(account.keep_deleted).min(account.keep_deleted));
+        let kept =
+            humantime::format_duration(arguments.since.unwrap_or(account.keep_deleted).min(account.keep_deleted));
         format!("nothing was removed there in the last {kept}")
     };
     output.note(format!("{}: {what}", account.name));
@@ -187,9 +188,8 @@ fn summarise(account: &Account, undone: &Undone, output: &Output) -> Exit {
 /// The list: a line for each batch, and below it its messages.
 fn lines(listed: &[&Undoable], now: u64, output: &Output) -> Vec<String> {
     let mut lines = Vec::new();
-    let alike = |a: &&Undoable, b: &&Undoable| {
-        (a.at, &a.mailbox, a.deed, &a.place) == (b.at, &b.mailbox, b.deed, &b.place)
-    };
+    let alike =
+        |a: &&Undoable, b: &&Undoable| (a.at, &a.mailbox, a.deed, &a.place) == (b.at, &b.mailbox, b.deed, &b.place);
     for group in listed.chunk_by(alike) {
         let one = group[0];
         let ago = humantime::format_duration(Duration::from_secs(coarse(now.saturating_sub(one.at))));
@@ -220,7 +220,7 @@ fn lines(listed: &[&Undoable], now: u64, output: &Output) -> Vec<String> {
 }
 
 /// A time that is as exact as people need it, in seconds.
-fn coarse(secs: u64) -> u64 {
+pub(super) fn coarse(secs: u64) -> u64 {
     match secs {
         0..120 => secs,
         120..7200 => secs / 60 * 60,

@@ -173,6 +173,11 @@ impl Kept {
         Some(Self { at, mailbox, file_name: file_name.into(), had: had.into() })
     }
 
+    /// The file name that it had, cut if it was among the longest.
+    pub fn had(&self) -> &[u8] {
+        &self.had
+    }
+
     /// Tells whether this is the body of the message that had that name in that mailbox.
     pub fn is_of(&self, mailbox: u32, base: &BaseName) -> bool {
         let whole = base.as_bytes();

@@ -308,6 +308,17 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets everything: the database goes, and what was set aside of earlier ones. The directory and its lock stay.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; what is gone then is gone, and the rest can be forgotten by opening it again.
+    pub fn destroy(self) -> Result<(), Error> {
+        let Self { database, dir, _lock, .. } = self;
+        drop(database);
+        step::reach("store.destroy");
+        open::remove_all(&dir)
+    }
+
     /// Every record of the kind of `example`.
     fn all<T: DeserializeOwned>(&self, example: Key) -> Result<Vec<T>, Error> {
         self.database.records(&example.stem()[..1]).map(|record| decode(&record?)).collect()

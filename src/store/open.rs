@@ -93,6 +93,16 @@ pub(super) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(Some(aside))
 }
 
+/// Removes the database in `dir`, and those that were set aside. Moved away first: half of one would be taken for damage.
+pub(super) fn remove_all(dir: &Path) -> Result<(), Error> {
+    set_aside(dir)?;
+    for name in names(dir)?.iter().filter(|name| name.starts_with("db.damaged-")) {
+        let path = dir.join(name);
+        fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+    }
+    sync_dir(dir)
+}
+
 /// Opens once more without what sled can make anew; if that fails too, opens an empty database.
 fn repair(dir: &Path, witness: Witness, what: &str) -> Result<(Database, Memory, Health), Error> {
     let db = dir.join("db");

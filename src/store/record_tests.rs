@@ -146,6 +146,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
             uid_next: Some(uid(67)),
             messages: 2,
         }),
+        listed: Some(1_700_000_000),
         parked: Some(Parked::GoneFromServer),
     };
     let guard = GuardMemory {

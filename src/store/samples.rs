@@ -135,6 +135,7 @@ pub(super) fn mailboxes() -> impl Strategy<Value = MailboxRecord> {
         role,
         uid_validity: UidValidity::new(validity),
         checkpoint,
+        listed: Some(validity.into()),
         parked: parked.then_some(Parked::GoneFromServer),
     })
 }

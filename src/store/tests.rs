@@ -82,6 +82,7 @@ fn what_was_begun_and_settled_is_there_after_a_restart() {
         role: None,
         uid_validity: None,
         checkpoint: None,
+        listed: None,
         parked: None,
     };
     let guard = GuardMemory { last_set: 7, ..GuardMemory::default() };

@@ -1,13 +1,13 @@
 //! What was removed and brought back is recorded in the commit that settles it, and forgotten after `keep-deleted`.
 
-use crate::mail::{SpecialUse, Uid, UidValidity};
+use crate::mail::{BaseName, SpecialUse, Uid, UidValidity};
 use crate::maildir::Retention;
 use crate::store::{Settlement, Store};
 use crate::sync::removal::{Keeping, gather, interrupted, record};
 use crate::sync::restore::{came_back, left, left_trash};
 use crate::sync::{
-    Action, Batch, Change, Deed, Known, LocalView, MailboxId, Outcome, Picture, RemovedMessage, Removing, Source, Trace,
-    Work,
+    Action, Batch, Change, Deed, Known, LocalView, MailboxId, Outcome, Picture, Removals, RemovedMessage, Removing,
+    Source, Trace, Work,
 };
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
@@ -59,7 +59,7 @@ impl Pass<'_> {
         let empty = Picture::new();
         let picture = self.pictures.get(&mailbox).unwrap_or(&empty);
         let copied: Vec<Uid> = recovered.iter().filter_map(copied_by).collect();
-        let is_here = |name: &crate::mail::BaseName| locals.values().any(|local| local.get(name).is_some());
+        let is_here = |name: &BaseName| locals.values().any(|local| local.get(name).is_some());
         let is_there = |uid: Uid| seen.remote.get(uid).is_some();
         let keeps = self.keeps_expunged(mailbox);
         let mut found = interrupted(&self.batches, mailbox, picture, &is_there, &is_here, &copied, keeps);
@@ -72,9 +72,6 @@ impl Pass<'_> {
             }
             let none = Keeping { expunged: keeps, from: &BTreeMap::new(), went: &BTreeMap::new() };
             found.extend(record(picture, back.action, &Outcome::Restored(back.uid), &none));
-            if let (Action::Restore { name, .. }, Some(uid)) = (back.action, back.uid) {
-                self.names_of_restored.insert((mailbox, uid), name.clone());
-            }
             changes.push(back.change);
         }
         changes.extend(left(&self.batches, mailbox, picture, &seen.remote));
@@ -118,6 +115,17 @@ pub(super) struct Recorded {
     pub uid_validity: UidValidity,
     pub deed: Deed,
     pub message: RemovedMessage,
+}
+
+/// The names that messages had which `undo` brought back on the server, by their UIDs. Blocking.
+pub(super) fn names_of_restored(
+    store: &Store,
+    mailbox: MailboxId,
+    epoch: UidValidity,
+) -> Result<BTreeMap<Uid, BaseName>, Error> {
+    let of_these = |r: &Removals| r.mailbox == mailbox && r.uid_validity == epoch && r.deed == Deed::Restored;
+    let records = store.removals()?.into_iter().map(|(_, removals)| removals).filter(of_these);
+    Ok(records.flat_map(|r| r.messages).filter_map(|message| Some((message.uid?, message.name))).collect())
 }
 
 /// Lets go of what was kept long enough: the bodies, and the memory of them.

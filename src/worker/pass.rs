@@ -142,14 +142,14 @@ pub(super) struct Pass<'j> {
     pub reserved: Vec<MailboxAction>,
     pub names: NameGenerator,
     pub quota_full: bool,
+    /// Every mailbox is listed in full, whatever its checkpoint says.
+    pub lists_all: bool,
     /// Octets of messages moved since the last batch was settled.
     pub octets: u64,
     /// What this pass found to be missing in the Maildirs.
     pub gone_here: BTreeMap<MailboxId, BTreeSet<BaseName>>,
     /// Where messages of the open batch went on the server.
     pub went: BTreeMap<Uid, Uid>,
-    /// The names that messages had which were brought back on the server, and get again.
-    pub names_of_restored: BTreeMap<(MailboxId, Uid), BaseName>,
     /// The numbers of removals that were taken back.
     pub restored: BTreeSet<u64>,
     /// Those that could not be, with the reason.
@@ -193,10 +193,10 @@ impl<'j> Pass<'j> {
             reserved: Vec::new(),
             names,
             quota_full: false,
+            lists_all: false,
             octets: 0,
             gone_here: BTreeMap::new(),
             went: BTreeMap::new(),
-            names_of_restored: BTreeMap::new(),
             restored: BTreeSet::new(),
             not_restored: BTreeMap::new(),
             learnt: 0,
@@ -308,7 +308,11 @@ impl<'j> Pass<'j> {
                 continue;
             };
             let batches_open = self.batches.iter().any(|batch| touches(batch, plan.mailbox));
-            if record.checkpoint != Some(seen.reached) && !batches_open {
+            let audited = seen.listed && is_audit_due(record, now());
+            if (record.checkpoint != Some(seen.reached) || audited) && !batches_open {
+                if audited {
+                    record.listed = Some(now());
+                }
                 record.checkpoint = Some(seen.reached);
                 record.uid_validity = Some(seen.reached.uid_validity);
                 mailboxes.push(record.clone());
@@ -366,6 +370,14 @@ impl<'j> Pass<'j> {
             self.report.left_out.push(left);
         }
     }
+}
+
+/// A mailbox whose last full listing is older is listed in full, in seconds: it is the audit of what deltas told.
+const AUDIT: u64 = 7 * 86_400;
+
+/// Tells whether a mailbox was not listed in full for so long that it is time to.
+pub(super) fn is_audit_due(record: &MailboxRecord, now: u64) -> bool {
+    record.listed.is_none_or(|at| at.abs_diff(now) >= AUDIT)
 }
 
 pub(super) fn touches(batch: &Batch, id: MailboxId) -> bool {

@@ -1,10 +1,11 @@
 //! From what was observed to what will be done: each mailbox is reconciled, and the guard looks at all plans together.
 
-use crate::mail::{BaseName, SpecialUse};
+use crate::mail::{BaseName, SpecialUse, Uid, UidValidity};
 use crate::sync::{
-    Action, Answers, Change, Deletion, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind, Picture, Policy,
-    Quarantine, Reconciled, Route, Rules, Watched, Why, guard, reconcile,
+    Action, Answers, Change, Deletion, Known, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind, Picture,
+    Policy, Quarantine, Reconciled, Route, Rules, Watched, Why, guard, reconcile,
 };
+use crate::worker::history::names_of_restored;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking, now};
 use crate::worker::{AccountPlan, Error, Event, Mode};
@@ -28,15 +29,8 @@ impl Pass<'_> {
             let mut fresh = || -> BaseName { names.next() };
             let picture = self.pictures.entry(*id).or_default();
             let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
-            let mut done = done;
-            for action in &mut done.actions {
-                if let Action::Fetch { uid, name, .. } = action
-                    && let Some(had) = self.names_of_restored.get(&(*id, *uid))
-                {
-                    name.clone_from(had);
-                }
-            }
             let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
+            let actions = self.with_old_names(*id, seen.reached.uid_validity, actions).await?;
             plans.push(MailboxPlan {
                 mailbox: *id,
                 name: record.name.clone(),
@@ -79,6 +73,33 @@ impl Pass<'_> {
             self.report.plan.mailboxes.extend(self.reserved.iter().cloned());
         }
         Ok((plans, (!held.is_empty() || anything_counted).then_some(memory)))
+    }
+
+    /// Gives what `undo` brought back on the server the name that it had here before.
+    async fn with_old_names(
+        &self,
+        mailbox: MailboxId,
+        epoch: UidValidity,
+        mut actions: Vec<Action>,
+    ) -> Result<Vec<Action>, Error> {
+        let picture = self.pictures.get(&mailbox);
+        let is_back = |uid: Uid| {
+            let known = picture.and_then(|picture| picture.uid(uid));
+            matches!(known, Some(Known::Lone(Lone { why: Why::Pending, .. })))
+        };
+        if !actions.iter().any(|action| matches!(action, Action::Fetch { uid, .. } if is_back(*uid))) {
+            return Ok(actions);
+        }
+        let store = self.store.clone();
+        let had = blocking(move || names_of_restored(&store, mailbox, epoch)).await?;
+        for action in &mut actions {
+            if let Action::Fetch { uid, name, .. } = action
+                && let Some(had) = had.get(uid).filter(|_| is_back(*uid))
+            {
+                name.clone_from(had);
+            }
+        }
+        Ok(actions)
     }
 
     pub(super) fn needs_trash(&self, action: &Action) -> bool {

@@ -18,7 +18,8 @@ impl Pass<'_> {
     /// Settles the open batches of every mailbox that was seen whole. One that was not keeps its batches open.
     pub(super) async fn recover(&mut self, observed: &mut BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
         debug_assert_eq!(self.mode, Mode::Execute);
-        let mut concerned: BTreeSet<MailboxId> = self.batches.iter().filter_map(|batch| worked_on(&batch.work)).collect();
+        let mut concerned: BTreeSet<MailboxId> =
+            self.batches.iter().filter_map(|batch| worked_on(&batch.work)).collect();
         concerned.extend(self.batches.iter().flat_map(|batch| taken_from(&batch.work)));
         // The recovery may pair a message with a file that was moved on: all Maildirs have to be known.
         let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none()).map(|r| r.id);

@@ -34,11 +34,6 @@ impl Pass<'_> {
         for ((trash, epoch), uids) in out_of {
             self.move_back(mailbox, (trash, epoch), &uids, from, outcomes).await?;
         }
-        for (number, action) in actions {
-            if let (Action::Restore { name, .. }, Outcome::Restored(Some(uid))) = (action, &outcomes[*number]) {
-                self.names_of_restored.insert((mailbox, *uid), name.clone());
-            }
-        }
         if !bodies.is_empty() {
             self.copy_back(mailbox, &bodies, seen, outcomes).await?;
         }
@@ -60,8 +55,7 @@ impl Pass<'_> {
         }
         let set: UidSet = uids.keys().copied().collect();
         let moves = self.imap.capabilities().has("MOVE");
-        let done =
-            if moves { self.imap.move_to(&set, &name).await } else { self.imap.copy_to(&set, &name).await };
+        let done = if moves { self.imap.move_to(&set, &name).await } else { self.imap.copy_to(&set, &name).await };
         let told = match done {
             Ok(told) => told,
             Err(error @ ImapError::Refused { .. }) => {
@@ -104,7 +98,8 @@ impl Pass<'_> {
         let Some(folder) = seen.folder.clone() else { return Ok(()) };
         let role = self.records.get(&mailbox).and_then(|record| record.role);
         let (state_dir, account) = (self.job.state_dir.clone(), self.job.account.clone());
-        let wanted: Vec<(usize, Action)> = actions.iter().map(|(number, action)| (*number, (*action).clone())).collect();
+        let wanted: Vec<(usize, Action)> =
+            actions.iter().map(|(number, action)| (*number, (*action).clone())).collect();
         let done = blocking(move || {
             let retention = Retention::open(&state_dir, &account)?;
             let kept = retention.list()?;
@@ -118,11 +113,16 @@ impl Pass<'_> {
                     continue;
                 };
                 let restored = restore(&folder, (&retention, body), &name, &flags, role, print.as_ref());
-                done.push((number, match own_fault(restored)? {
-                    Ok(Restored::Done) => Outcome::Restored(None),
-                    Ok(Restored::Another) => Outcome::Failed("what was kept under its name is another message".into()),
-                    Err(reason) => Outcome::Failed(reason),
-                }));
+                done.push((
+                    number,
+                    match own_fault(restored)? {
+                        Ok(Restored::Done) => Outcome::Restored(None),
+                        Ok(Restored::Another) => {
+                            Outcome::Failed("what was kept under its name is another message".into())
+                        }
+                        Err(reason) => Outcome::Failed(reason),
+                    },
+                ));
             }
             folder.sync()?;
             Ok(done)

@@ -7,13 +7,11 @@ use crate::mail::{Fingerprint, Uid, UidSet, UidValidity};
 use crate::maildir::Retention;
 use crate::store::Store;
 use crate::sync::removal::is_in_force;
-use crate::sync::{
-    Action, Answer, Deed, MailboxId, Place, RemovedMessage, Removals, Source, Trace, Work, find_print,
-};
+use crate::sync::{Action, Answer, Deed, MailboxId, Place, Removals, RemovedMessage, Source, Trace, Work, find_print};
+use crate::worker::Error;
 use crate::worker::history::Recorded;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
-use crate::worker::Error;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What `undo` did.
@@ -47,7 +45,8 @@ impl Pass<'_> {
         let mut plans: BTreeMap<MailboxId, Vec<Action>> = BTreeMap::new();
         for one in &chosen {
             let Some(seen) = observed.get(&one.mailbox) else {
-                let name = self.records.get(&one.mailbox).map_or("its mailbox".into(), |record| record.name.to_string());
+                let name =
+                    self.records.get(&one.mailbox).map_or("its mailbox".into(), |record| record.name.to_string());
                 let reason = format!("{name} is not mirrored now, so nothing can be brought back to it");
                 self.not_restored.insert(one.number, reason);
                 continue;
