@@ -90,11 +90,11 @@ pub fn came_back<'b>(
         }
         for action in actions {
             match action {
-                Action::Restore { name, flags, from: Source::Retention, stays, .. } => {
-                    if local.get(name).is_some() && picture.partner(name).is_none() && picture.local(name).is_none() {
-                        let change = restored(name, flags, *stays, None);
-                        found.push(CameBack { action, uid: None, change });
-                    }
+                Action::Restore { name, flags, from: Source::Retention, stays, .. }
+                    if local.get(name).is_some() && !is_known(picture, name) =>
+                {
+                    let change = restored(name, flags, *stays, None);
+                    found.push(CameBack { action, uid: None, change });
                 }
                 Action::Restore { print: Some(print), from: Source::Trash { .. }, .. } => {
                     if let Some((_, first)) = from.get(&mailbox) {
@@ -124,6 +124,10 @@ pub fn came_back<'b>(
         }
     }
     found
+}
+
+fn is_known(picture: &Picture, name: &BaseName) -> bool {
+    picture.partner(name).is_some() || picture.local(name).is_some()
 }
 
 /// Finds messages by their looks: the closest first, each place for one only. A message is looked for from a UID on; what is

@@ -23,6 +23,12 @@ pub struct Forgotten {
     pub held: u64,
 }
 
+/// What has our marker.
+struct Marked {
+    root: Root,
+    folders: Vec<Folder>,
+}
+
 /// Tells what [`forget`] would do, and changes nothing. Blocking.
 pub fn forgettable(job: &Job) -> Result<Forgotten, Error> {
     if !job.state().join("db").exists() {
@@ -42,7 +48,7 @@ pub fn forget(job: &Job) -> Result<Forgotten, Error> {
     }
     let (store, _) = Store::open(&job.state())?;
     let (found, forgotten) = survey(job, &store)?;
-    if let Some((root, folders)) = found {
+    if let Some(Marked { root, folders }) = found {
         for folder in folders {
             folder.unmark()?;
         }
@@ -56,7 +62,7 @@ pub fn forget(job: &Job) -> Result<Forgotten, Error> {
 }
 
 /// The root and the folders that have our marker, and what is told of it.
-fn survey(job: &Job, store: &Store) -> Result<(Option<(Root, Vec<Folder>)>, Forgotten), Error> {
+fn survey(job: &Job, store: &Store) -> Result<(Option<Marked>, Forgotten), Error> {
     let owner = Owner { account: job.account.clone(), state: StateId::new(store.identity()) };
     let retention = Retention::open_existing(&job.state_dir, &job.account)?;
     let kept = retention.map_or(Ok(0), |retention| retention.list().map(|all| all.len()))?;
@@ -91,7 +97,7 @@ fn survey(job: &Job, store: &Store) -> Result<(Option<(Root, Vec<Folder>)>, Forg
         }
     }
     forgotten.markers = folders.len() + 1;
-    Ok((Some((root, folders)), forgotten))
+    Ok((Some(Marked { root, folders }), forgotten))
 }
 
 fn held(store: &Store) -> Result<u64, Error> {

@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// How the messages look that came since batches began, by mailbox.
+pub(super) type Traces = BTreeMap<MailboxId, BTreeMap<Uid, Trace>>;
+
 impl Pass<'_> {
     /// Adds to a settlement what its batch removed and brought back. The pictures are those before it.
     pub(super) fn record_done(
@@ -53,7 +56,7 @@ impl Pass<'_> {
         &mut self,
         settlement: &mut Settlement,
         (mailbox, seen): (MailboxId, &Observed),
-        (locals, traces): (&BTreeMap<MailboxId, LocalView>, &BTreeMap<MailboxId, BTreeMap<Uid, Trace>>),
+        (locals, traces): (&BTreeMap<MailboxId, LocalView>, &Traces),
         recovered: &[Change],
     ) -> Vec<Change> {
         let empty = Picture::new();
