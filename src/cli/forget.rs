@@ -81,11 +81,11 @@ fn tell(name: &str, found: &Forgotten, area: &str, output: &Output) {
         None => output.report(format!("{name}: {} of the Maildir, and the state", count(*markers as u64, "marker"))),
     }
     if *held > 0 {
-        output.report(format!("  {} that nobody decided about: the messages stay", count(*held, "held deletion")));
+        output.report(format!("  {} that nobody decided about: the messages stay.", count(*held, "held deletion")));
     }
     if *kept > 0 {
         let bodies = count(*kept as u64, "deleted message");
-        output.report(format!("  {bodies} stay in {area}: from then on, remove them yourself"));
+        output.report(format!("  Kept in {area}: {bodies}; from then on, remove what is there yourself."));
     }
     output.report("  All mail stays, here and on the server.");
 }

@@ -4,7 +4,6 @@ use super::job::{failure, job, wait};
 use super::status::count;
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::Config;
-use crate::mail::escape;
 use crate::sync::audit::{Audit, Difference};
 use crate::worker::{Error, Verified, verify};
 use serde::Serialize;
@@ -140,7 +139,7 @@ fn report(account: &str, verified: Verified) -> AccountReport {
         account: account.to_owned(),
         ok,
         mailboxes: verified.mailboxes.into_iter().map(mailbox).collect(),
-        one_sided: verified.one_sided.iter().map(|action| escape(action.to_string())).collect(),
+        one_sided: verified.one_sided.iter().map(ToString::to_string).collect(),
         left_out: verified.left_out,
         open_batches: verified.open_batches,
         error: None,

@@ -3,7 +3,7 @@
 //! A batch that removed messages is settled together with a record of them, so that a removal and its record are on the
 //! disk in one commit. Bodies are not in it: they lie in the retention area, or in the server's Trash.
 
-use crate::mail::{BaseName, Fingerprint, Flags, Uid, UidValidity};
+use crate::mail::{BaseName, Fingerprint, Flags, SystemFlag, Uid, UidValidity};
 use crate::sync::picture::{Known, MailboxId, Pair, Picture, Removing, Side};
 use crate::sync::plan::{Action, Batch, Route, Work};
 use crate::sync::restore::BY_UNDO;
@@ -106,7 +106,7 @@ pub fn record(
                 return None;
             }
             let flags = match picture.uid(*uid) {
-                Some(Known::Pair(pair)) => pair.remote.clone().unwrap_or_else(|| pair.agreed.clone()),
+                Some(Known::Pair(pair)) => unmarked(pair),
                 Some(Known::Lone(lone)) => lone.flags.clone(),
                 None => Flags::new(),
             };
@@ -204,6 +204,16 @@ pub fn is_in_force(picture: &Picture, deed: Deed, message: &RemovedMessage) -> b
     deed != Deed::RemovedThere || message.uid.is_none_or(|uid| picture.uid(uid).is_none())
 }
 
+/// The flags that a message of the server has to come back with. A `\Deleted` that was never agreed may be our own mark, from
+/// before a crash.
+fn unmarked(pair: &Pair) -> Flags {
+    let mut flags = pair.remote.clone().unwrap_or_else(|| pair.agreed.clone());
+    if !pair.agreed.contains(SystemFlag::Deleted) {
+        flags.remove(SystemFlag::Deleted);
+    }
+    flags
+}
+
 /// It left this mailbox, a Trash, because `undo` put it back where it came from: nothing was lost by that.
 fn is_put_back(pair: &Pair) -> bool {
     pair.hold.is_some_and(|hold| hold.set == BY_UNDO && hold.gone == Side::Remote)
@@ -280,6 +290,15 @@ mod tests {
         };
         assert!(!is_in_force(&marked, Deed::RemovedThere, &message));
         assert!(is_in_force(&Picture::new(), Deed::RemovedThere, &message));
+    }
+
+    #[test]
+    fn a_mark_of_our_own_does_not_come_back_with_the_message() {
+        let mut picture = picture(None, None);
+        let pair = picture.pair(uid(1)).expect("a pair").clone();
+        let marked = Pair { remote: Some(Flags::parse("\\Seen \\Deleted work")), ..pair };
+        picture.apply(Change::Uid(uid(1), Some(Known::Pair(marked))));
+        assert_eq!(place(&picture, &deletion(Route::Expunge), &Outcome::Removed, true), Some(Place::Retention));
     }
 
     #[test]

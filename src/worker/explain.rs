@@ -239,7 +239,7 @@ fn next(plan: &MailboxPlan, found: &Found) -> Vec<String> {
         Change::Uid(uid, _) => is_it(Some(*uid), None),
         Change::Local(name, _) => is_it(None, Some(name)),
     });
-    acts.map(|action| escape(action.to_string())).chain(notes.map(noted)).collect()
+    acts.map(Action::to_string).chain(notes.map(noted)).collect()
 }
 
 fn noted(note: &Note) -> String {

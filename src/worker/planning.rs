@@ -94,12 +94,19 @@ impl Pass<'_> {
         let had = blocking(move || names_of_restored(&store, mailbox, epoch)).await?;
         for action in &mut actions {
             if let Action::Fetch { uid, name, .. } = action
-                && let Some(had) = had.get(uid).filter(|_| is_back(*uid))
+                && let Some(had) = had.get(uid).filter(|had| is_back(*uid) && !self.is_named_elsewhere(mailbox, had))
             {
                 name.clone_from(had);
             }
         }
         Ok(actions)
+    }
+
+    /// Whether a file of another mailbox has this name: a reader took it along when it moved the file there. A recovery could
+    /// not tell the two apart.
+    fn is_named_elsewhere(&self, mailbox: MailboxId, name: &BaseName) -> bool {
+        let others = self.pictures.iter().filter(|(id, _)| **id != mailbox);
+        others.map(|(_, picture)| picture).any(|p| p.partner(name).is_some() || p.local(name).is_some())
     }
 
     pub(super) fn needs_trash(&self, action: &Action) -> bool {

@@ -101,6 +101,25 @@ fn an_undo_is_undone_by_its_number_and_that_too() {
 }
 
 #[test]
+fn a_mailbox_that_was_emptied_and_approved_comes_back_whole() {
+    for profile in [Profile::full(), Profile::no_condstore()] {
+        let bench = Bench::mirrored(profile, 10);
+        let before = letters(&bench, "INBOX");
+        bench.empty("INBOX");
+        bench.sync().is(3, "10 deletions held");
+        bench.run(&["undo", "work"]).is(0, "nothing was removed there");
+        bench.run(&["approve", "work"]).is(0, "10 deletions approved");
+        bench.sync().is(0, "10 removed on the server");
+        bench.settle();
+        bench.run(&["undo", "work", "--yes"]).is(0, "10 removals undone");
+        assert_eq!(letters(&bench, "INBOX"), before);
+        bench.settle();
+        bench.converged("INBOX", 10);
+        bench.converged("Trash", 0);
+    }
+}
+
+#[test]
 fn another_message_in_the_trash_is_not_taken_for_the_one_that_was_removed() {
     let bench = Bench::mirrored(Profile::full(), 3);
     remove(&bench, &[1, 2]);
@@ -208,7 +227,7 @@ fn verify_tells_each_difference_and_changes_nothing() {
     let report: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
     assert_eq!(report["accounts"][0]["mailboxes"][0]["differences"].as_array().map(Vec::len), Some(3));
     bench.sync().is(0, "");
-    bench.run(&["verify"]).is(0, "work/INBOX: 4 there, 4 here, 4 agreed: all the same");
+    bench.run(&["verify"]).is(0, "work/INBOX: 3 there, 3 here, 3 agreed: all the same");
 }
 
 #[test]
@@ -218,7 +237,7 @@ fn explain_tells_of_a_file_a_uid_and_a_body_that_was_kept() {
     let told = bench.run(&["explain", file.to_str().expect("text")]);
     told.is(0, "work/INBOX: UID 2").says("are one message; agreed flags: none").says("nothing: it is as it should be");
     bench.server.store(USER, "INBOX", &[2], super::support::server::StoreMode::Add, &["\\Seen"]);
-    bench.run(&["explain", "work/INBOX:2"]).is(0, "UID 2, flags: \\Seen").says("flags of UID 2: here +\\Seen");
+    bench.run(&["explain", "work/INBOX:2"]).is(0, "UID 2, flags: \\Seen").says("flags of UID 2: here +\\Seen\n");
     bench.server.expunge(USER, "INBOX", &[2]);
     bench.run(&["explain", "work/INBOX:2"]).is(0, "UID 2 is not there").says("it was deleted on the server");
     bench.sync().is(0, "1 removed here");
@@ -249,4 +268,38 @@ fn forget_takes_what_is_ours_and_leaves_every_message() {
     bench.run(&["status"]).is(0, "");
     bench.run(&["forget", "work", "--yes"]).is(0, "there is nothing to forget");
     bench.run(&["undo", "work"]).is(0, "nothing was removed there");
+}
+
+#[cfg(feature = "steps")]
+#[test]
+fn each_mailbox_is_listed_in_full_once_a_week() {
+    let bench = Bench::mirrored(Profile::full(), 3);
+    let listings = |seconds_later: &str| {
+        let mark = bench.server.mark();
+        let mut command = bench.command(&["sync"]);
+        command.env("MAILTWIN_CLOCK_AHEAD", seconds_later);
+        bench.finish(bench.spawn(command)).is(0, "nothing to do");
+        let asked = bench.server.commands_since(mark);
+        asked.iter().filter(|command| command.to_uppercase().contains("UID FETCH")).count()
+    };
+    assert_eq!(["0", "600000", "610000", "610001"].map(listings), [0, 0, 1, 0]);
+}
+
+#[cfg(feature = "steps")]
+#[test]
+fn forget_that_is_killed_anywhere_is_finished_by_the_next() {
+    for at in 1.. {
+        let bench = Bench::mirrored(Profile::full(), 2);
+        let mut command = bench.command(&["forget", "work", "--yes"]);
+        command.env("MAILTWIN_KILL_AT", at.to_string());
+        let killed = bench.finish(bench.spawn(command)).code.is_none();
+        bench.run(&["forget", "work", "--yes"]).is(0, "");
+        let ours: Vec<String> = files(&bench.maildir()).into_keys().filter(|path| path.contains("mailtwin-")).collect();
+        assert_eq!((ours, bench.state().join("work/db").exists()), (Vec::<String>::new(), false), "killed at {at}");
+        assert_eq!((bench.count("INBOX"), bench.there("INBOX")), (2, Some(2)));
+        if !killed {
+            assert!(at > 3, "it has at least two markers and a database to take away");
+            return;
+        }
+    }
 }

@@ -453,7 +453,8 @@ pub fn scenarios() -> Vec<Scenario> {
         .profile(with_move).also_on_dovecot(),
         s("undo: deleted on the server", "
             INBOX   | a b:SF{work} c | a | = | a b:SF{work} c | =
-            Archive | x              | . | = | x              | =")
+            Archive | x              | . | = | x              | =
+            Trash   | t u            | t | = | t u            | =")
         .script(&takes_back),
         s("undo: expunged", "
             INBOX   | a b:SF{work} c | = | a | a b:SF{work} c | =
@@ -461,15 +462,6 @@ pub fn scenarios() -> Vec<Scenario> {
             Trash   | .              | = | = | .              | =")
         .account("delete = \"expunge\"")
         .script(&takes_back),
-        s("undo: deleted on the server inside Trash", "
-            INBOX   | a   | = | = | a   | =
-            Trash   | b c | c | = | b c | =")
-        .script(&takes_back),
-        s("undo: a whole mailbox, after it was approved", "
-            INBOX   | a b:S c d e f:F | = | . | a b:S c d e f:F | =
-            Trash   | .               | = | = | .               | =")
-        .script(&[("sync", 3), ("approve work", 0), ("sync", 0), ("undo work --yes", 0), ("sync", 0)])
-        .profile(with_move).also_on_dovecot(),
         s("undo: undone again", "
             INBOX   | a b:S c | = | a | a c | =
             Trash   | .       | = | = | b:S | =")
