@@ -20,3 +20,5 @@ mod reports;
 mod states;
 #[path = "bad_input/texts.rs"]
 mod texts;
+#[path = "bad_input/undo.rs"]
+mod undo;

@@ -5,7 +5,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-const COMMANDS: &[&str] = &["sync", "check", "folders", "status", "approve", "reject", "completions", "man"];
+const COMMANDS: &[&str] = &[
+    "sync",
+    "check",
+    "folders",
+    "status",
+    "approve",
+    "reject",
+    "undo",
+    "explain",
+    "verify",
+    "forget",
+    "completions",
+    "man",
+];
 
 const LEAST: &str = r#"
 [account.work]

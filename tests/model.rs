@@ -412,6 +412,7 @@ impl World {
                 mailbox.local.remove(name);
                 Outcome::Removed
             }
+            Action::Restore { .. } | Action::Withdraw { .. } => unreachable!("no plan of a pass brings anything back"),
         })
     }
 
@@ -423,6 +424,7 @@ impl World {
             Action::Append { .. } => Outcome::Appended(mailbox.uid_next, None),
             Action::SetFlags { .. } => Outcome::FlagsSet { remote: true, local: true },
             Action::DeleteRemote { .. } | Action::DeleteLocal { .. } => Outcome::Removed,
+            Action::Restore { .. } | Action::Withdraw { .. } => unreachable!("no plan of a pass brings anything back"),
         }
     }
 

@@ -4,11 +4,14 @@
 //! everything it has to say goes through [`Output`].
 
 mod approve;
+mod ask;
 mod check;
 mod completions;
 mod exit;
+mod explain;
 mod failure;
 mod folders;
+mod forget;
 mod job;
 mod log;
 mod man;
@@ -17,6 +20,8 @@ mod progress;
 mod selection;
 mod status;
 mod sync;
+mod undo;
+mod verify;
 
 pub use exit::Exit;
 pub use failure::{FIVE_LINES, Failure};
@@ -37,6 +42,7 @@ Examples:
   mailtwin sync              synchronise every account, once
   mailtwin sync --dry-run    show what that would do, and change nothing
   mailtwin status            how the accounts fare
+  mailtwin undo ACCOUNT      bring back what was deleted
 
 Configuration: the first of
   $XDG_CONFIG_HOME/mailtwin/daemon.toml    (usually ~/.config/mailtwin/daemon.toml)
@@ -103,6 +109,14 @@ enum Command {
     Approve(approve::ApproveArguments),
     /// Put back what was about to be deleted.
     Reject(approve::RejectArguments),
+    /// Bring back what was deleted.
+    Undo(undo::UndoArguments),
+    /// Tell what is known of one message, and why.
+    Explain(explain::ExplainArguments),
+    /// Hold the server, the Maildir and the memory against each other.
+    Verify(verify::VerifyArguments),
+    /// Take away the markers and the state of an account; keep all mail.
+    Forget(forget::ForgetArguments),
     /// Print completions for a shell.
     Completions(completions::CompletionsArguments),
     /// Print the manual page.
@@ -135,6 +149,10 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         Command::Status(arguments) => status::run(arguments, &config()?, output),
         Command::Approve(arguments) => approve::approve(arguments, &config()?, output),
         Command::Reject(arguments) => approve::reject(arguments, &config()?, output),
+        Command::Undo(arguments) => undo::run(arguments, &config()?, output),
+        Command::Explain(arguments) => explain::run(arguments, &config()?, output),
+        Command::Verify(arguments) => verify::run(arguments, &config()?, output),
+        Command::Forget(arguments) => forget::run(arguments, &config()?, output),
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Man(arguments) => man::run(arguments, output),
     }

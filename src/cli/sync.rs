@@ -8,6 +8,7 @@ use crate::sync::Side;
 use crate::worker::{Error, Event, Job, LeftOut, Mode, Report, run as run_pass};
 use serde::Serialize;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -50,7 +51,7 @@ pub(super) fn run(arguments: &SyncArguments, config: &Config, output: &Output) -
     for Selected { account, mailboxes } in Selected::all(&arguments.selections, config)? {
         let job = job(account, config);
         let only: Vec<String> = mailboxes.into_iter().collect();
-        let done = wait(watched(&job, &only, mode, output))?;
+        let done = wait(watch(&job, output, |events| run_pass(&job, &only, mode, events)))?;
         exits.push(match &done {
             Ok(report) => summarise(account.name.as_str(), report, mode, output),
             Err(error) => {
@@ -73,9 +74,13 @@ pub(super) fn run(arguments: &SyncArguments, config: &Config, output: &Output) -
 }
 
 /// Runs a pass and shows its progress.
-async fn watched(job: &Job, only: &[String], mode: Mode, output: &Output) -> Result<Report, Error> {
+pub(super) async fn watch<T, F: Future<Output = Result<T, Error>>>(
+    job: &Job,
+    output: &Output,
+    pass: impl FnOnce(UnboundedSender<Event>) -> F,
+) -> Result<T, Error> {
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
-    let pass = run_pass(job, only, mode, sender);
+    let pass = pass(sender);
     let mut pass = std::pin::pin!(pass);
     let mut shown: Option<Progress> = None;
     let (mut done, mut total, mut moved) = (0, 0, 0);
@@ -94,7 +99,7 @@ async fn watched(job: &Job, only: &[String], mode: Mode, output: &Output) -> Res
             Event::LookingAgain(_) => {}
             Event::Planned { fetch, append, other } => {
                 total = done + (fetch + append + other) as u64;
-                if mode == Mode::Execute && total > done {
+                if total > done {
                     shown.get_or_insert_with(|| output.progress(&job.account)).set(done, total, moved);
                 }
             }

@@ -80,6 +80,11 @@ impl Folder {
         FolderMarker::read(&self.dirs.folder)
     }
 
+    /// Takes the marker away, durably. The folder is none of ours from then on.
+    pub fn unmark(&self) -> Result<(), Error> {
+        FolderMarker::remove(&self.dirs.folder)
+    }
+
     /// Tells whether this is the folder of that mailbox; the name in the marker may be an older one.
     pub fn check(&self, expected: &FolderMarker) -> Result<(), Error> {
         match self.marker()? {

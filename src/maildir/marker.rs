@@ -123,6 +123,11 @@ impl RootMarker {
         Ok(line.map(|l| Self { owner: Owner { account: l.account, state: l.state }, generation: l.generation }))
     }
 
+    /// Takes the marker of a root away, durably.
+    pub(super) fn remove(root: &Dir) -> Result<(), Error> {
+        remove(root, ROOT_MARKER)
+    }
+
     pub(super) fn write(&self, root: &Dir) -> Result<(), Error> {
         let Owner { account, state } = self.owner.clone();
         write(root, ROOT_MARKER, &RootLine { format: FORMAT, account, state, generation: self.generation })
@@ -135,6 +140,11 @@ impl FolderMarker {
         let Some(line) = read::<FolderLine>(folder, FOLDER_MARKER)? else { return Ok(None) };
         let name = MailboxName::new(&line.name).ok_or(Unavailable::MarkerDamaged(FOLDER_MARKER))?;
         Ok(Some(Self { id: line.id, name, state: line.state }))
+    }
+
+    /// Takes the marker of a folder away, durably.
+    pub(super) fn remove(folder: &Dir) -> Result<(), Error> {
+        remove(folder, FOLDER_MARKER)
     }
 
     pub(super) fn write(&self, folder: &Dir) -> Result<(), Error> {
@@ -173,6 +183,14 @@ fn write<T: Serialize>(dir: &Dir, name: &'static str, line: &T) -> Result<(), Er
     file.write_all(&text).and_then(|()| file.sync_all()).map_err(|e| Error::io("writing a marker", &e))?;
     dir.replace("maildir.marker", draft.as_bytes(), name.as_bytes())?;
     dir.sync()
+}
+
+fn remove(dir: &Dir, name: &str) -> Result<(), Error> {
+    if dir.stat(name.as_bytes())?.is_some() {
+        dir.unlink("maildir.unmark", name.as_bytes())?;
+        dir.sync()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 //! One directory an account beneath the state directory; a file is named `<secs>.<mailbox>.<name it had>`, the seconds
 //! being those of the deletion. A body is a hard link, or a copy where the file system has no link for us.
 
-use crate::mail::escape;
+use crate::mail::{BaseName, Flags, escape};
 use crate::maildir::deliver::Staged;
 use crate::maildir::dir::{Dir, kind};
 use crate::maildir::folder::Folder;
 use crate::maildir::scan::ScannedFile;
-use crate::maildir::{Error, layout};
+use crate::maildir::{Error, layout, print};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::fs::{File, FileTimes};
@@ -18,7 +18,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The retention area of an account.
 #[derive(Debug)]
 pub struct Retention {
-    dir: Dir,
+    pub(super) dir: Dir,
+}
+
+/// A body in the retention area.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// When its message was removed, in seconds since 1970.
+    pub at: u64,
+    /// The number of the mailbox that it was in.
+    pub mailbox: u32,
+    /// Its name in the area.
+    pub file_name: Box<[u8]>,
+    /// The name that it had.
+    had: Box<[u8]>,
 }
 
 /// The longest file name.
@@ -74,13 +87,20 @@ impl Retention {
         Ok(stat.st_ino)
     }
 
-    /// Keeps a message that was fetched for that, durably. Repeating it changes nothing.
+    /// Keeps a message that was fetched for that, durably, as if it had had that name and those flags. Repeating it changes
+    /// nothing.
     ///
     /// Its file goes on lying in `tmp` of the folder until `staged` is dropped.
-    pub fn keep_staged(&self, staged: &Staged, mailbox: u32, at: SystemTime) -> Result<(), Error> {
+    pub fn keep_staged(
+        &self,
+        staged: &Staged,
+        mailbox: u32,
+        had: (&BaseName, &Flags),
+        at: SystemTime,
+    ) -> Result<(), Error> {
         let (folder, name, body) = staged.draft_file();
         body.sync_all().map_err(|e| Error::io("making a message durable", &e))?;
-        let kept = kept_name(name.as_bytes(), mailbox, at);
+        let kept = kept_name(&print(had.0, had.1, b""), mailbox, at);
         match folder.dirs.tmp.link("maildir.keep", name.as_bytes(), &self.dir, &kept) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS) => {
@@ -92,16 +112,28 @@ impl Retention {
         self.sync()
     }
 
+    /// Lists the bodies, oldest first. What is not named as we name things is left out.
+    pub fn list(&self) -> Result<Vec<Kept>, Error> {
+        let entries = self.dir.list()?.entries.into_iter();
+        let mut all: Vec<Kept> =
+            entries.filter(|entry| entry.kind == FileType::RegularFile).filter_map(|e| Kept::parse(&e.name)).collect();
+        all.sort_by(|a, b| (a.at, &a.file_name).cmp(&(b.at, &b.file_name)));
+        Ok(all)
+    }
+
+    /// Opens a body.
+    pub fn open_kept(&self, kept: &Kept) -> Result<File, Error> {
+        self.dir.open_file(&kept.file_name)
+    }
+
     /// Removes what was kept for longer than `keep` before `now`, and says how many. What is not named as we name things is
     /// left alone.
     pub fn expire(&self, keep: Duration, now: SystemTime) -> Result<usize, Error> {
         let oldest = now.checked_sub(keep).and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_secs());
         let mut removed = 0;
-        for entry in self.dir.list()?.entries {
-            if entry.kind == FileType::RegularFile && deleted_at(&entry.name).is_some_and(|at| at < oldest) {
-                self.dir.unlink("maildir.keep-expire", &entry.name)?;
-                removed += 1;
-            }
+        for kept in self.list()?.into_iter().filter(|kept| kept.at <= oldest) {
+            self.dir.unlink("maildir.keep-expire", &kept.file_name)?;
+            removed += 1;
         }
         Ok(removed)
     }
@@ -132,12 +164,33 @@ impl Retention {
     }
 }
 
-/// When a message was deleted, as the name of its copy tells.
-fn deleted_at(name: &[u8]) -> Option<u64> {
-    let (secs, rest) = std::str::from_utf8(name).ok()?.split_once('.')?;
-    let (mailbox, _) = rest.split_once('.')?;
-    mailbox.parse::<u32>().ok()?;
-    secs.parse().ok()
+impl Kept {
+    fn parse(file_name: &[u8]) -> Option<Self> {
+        let mut parts = file_name.splitn(3, |byte| *byte == b'.');
+        let (at, mailbox, had) = (parts.next()?, parts.next()?, parts.next()?);
+        let at = std::str::from_utf8(at).ok()?.parse().ok()?;
+        let mailbox = std::str::from_utf8(mailbox).ok()?.parse().ok()?;
+        Some(Self { at, mailbox, file_name: file_name.into(), had: had.into() })
+    }
+
+    /// The file name that it had, cut if it was among the longest.
+    pub fn had(&self) -> &[u8] {
+        &self.had
+    }
+
+    /// Tells whether this is the body of the message that had that name in that mailbox.
+    pub fn is_of(&self, mailbox: u32, base: &BaseName) -> bool {
+        let whole = base.as_bytes();
+        let is_named = match self.had.strip_prefix(whole) {
+            Some(rest) => rest.is_empty() || rest.starts_with(b":"),
+            // The longest names are cut.
+            None => {
+                let cut = self.had.windows(2).rposition(|two| two == b"%~");
+                self.file_name.len() == MAX_NAME && cut.is_some_and(|cut| whole.starts_with(&self.had[..cut]))
+            }
+        };
+        self.mailbox == mailbox && is_named
+    }
 }
 
 fn kept_name(file_name: &[u8], mailbox: u32, at: SystemTime) -> Vec<u8> {
@@ -224,5 +277,8 @@ mod tests {
             ["a", "b"].iter().map(|e| kept_name(format!("{}{e}", "x".repeat(250)).as_bytes(), 1, UNIX_EPOCH)).collect();
         assert!(names.iter().all(|n| n.len() == MAX_NAME));
         assert_ne!(names[0], names[1]);
+        let base = BaseName::new(format!("{}a", "x".repeat(250)).as_bytes()).expect("a name");
+        let kept = Kept::parse(&names[0]).expect("a name of ours");
+        assert_eq!((kept.is_of(1, &base), kept.is_of(2, &base)), (true, false));
     }
 }

@@ -74,6 +74,11 @@ impl Root {
         marker.write(&self.dir)
     }
 
+    /// Takes the marker away, durably. The Maildir is nobody's from then on.
+    pub fn unmark(&self) -> Result<(), Error> {
+        RootMarker::remove(&self.dir)
+    }
+
     /// Reads the marker again.
     pub fn marker(&self) -> Result<Option<RootMarker>, Error> {
         RootMarker::read(&self.dir)

@@ -76,6 +76,16 @@ pub fn print_of(folder: &Folder, base: &BaseName, known: &ScannedFile) -> Result
     }
 }
 
+impl Folder {
+    /// Opens a message to read it; `None` if it is in neither directory of the folder.
+    pub fn open_message(&self, base: &BaseName) -> Result<Option<File>, Error> {
+        match self.find(base)? {
+            Some(known) => open_found(self, base, &known),
+            None => Ok(None),
+        }
+    }
+}
+
 /// Opens a message, wherever a reader moved it; `None` if it is in no directory of the folder.
 fn open_found(folder: &Folder, base: &BaseName, known: &ScannedFile) -> Result<Option<File>, Error> {
     let open = |file: &ScannedFile| folder.subdir(file.subdir).open_file(&file.file_name);

@@ -19,6 +19,8 @@ pub(super) enum Key {
     Header,
     /// The memory of the guard.
     Guard,
+    /// What a batch removed, or brought back; by the number of the first message.
+    Removals(u64),
     /// What is known of a mailbox as a whole.
     Mailbox(MailboxId),
     /// A batch that was begun and is not settled.
@@ -52,7 +54,7 @@ impl Key {
     pub(super) fn in_picture(self) -> Option<MailboxId> {
         match self {
             Self::Uids(mailbox, _) | Self::Names(mailbox, _) => Some(mailbox),
-            Self::Header | Self::Guard | Self::Mailbox(_) | Self::Batch(_) | Self::Seal(_) => None,
+            Self::Header | Self::Guard | Self::Removals(_) | Self::Mailbox(_) | Self::Batch(_) | Self::Seal(_) => None,
         }
     }
 
@@ -61,6 +63,7 @@ impl Key {
         match self {
             Self::Header => vec![0x00],
             Self::Guard => vec![0x10],
+            Self::Removals(first) => [&[0x18][..], &first.to_be_bytes()].concat(),
             Self::Mailbox(id) => [&[0x20][..], &id.0.to_be_bytes()].concat(),
             Self::Batch(id) => [&[0x30][..], &id.0.to_be_bytes()].concat(),
             Self::Seal(id) => [&[0x40][..], &id.0.to_be_bytes()].concat(),
@@ -81,6 +84,7 @@ impl Key {
         let key = match stem {
             [0x00] => Self::Header,
             [0x10] => Self::Guard,
+            [0x18, first @ ..] => Self::Removals(u64::from_be_bytes(first.try_into().ok()?)),
             [0x20, id @ ..] => Self::Mailbox(MailboxId(number(id)?)),
             [0x30, id @ ..] => Self::Batch(BatchId(u64::from_be_bytes(id.try_into().ok()?))),
             [0x40, id @ ..] => Self::Seal(MailboxId(number(id)?)),
@@ -113,6 +117,7 @@ mod tests {
         prop_oneof![
             Just(Key::Header),
             Just(Key::Guard),
+            any::<u64>().prop_map(Key::Removals),
             any::<u32>().prop_map(|id| Key::Mailbox(MailboxId(id))),
             any::<u64>().prop_map(|id| Key::Batch(BatchId(id))),
             any::<u32>().prop_map(|id| Key::Seal(MailboxId(id))),

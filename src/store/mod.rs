@@ -20,7 +20,7 @@ pub use open::Health;
 pub use record::FORMAT;
 
 use crate::step;
-use crate::sync::{Batch, BatchId, Change, GuardMemory, MailboxId, MailboxRecord, Picture, Work};
+use crate::sync::{Batch, BatchId, Change, GuardMemory, MailboxId, MailboxRecord, Picture, Removals, Work};
 use database::Database;
 use draft::{Draft, Ready};
 use keys::Key;
@@ -51,6 +51,8 @@ struct Memory {
     header: Header,
     /// The first number that no new mailbox was promised.
     next_mailbox: u32,
+    /// The number that the next removal gets.
+    next_removal: u64,
     seals: BTreeMap<MailboxId, Sum>,
     /// The names of those mailboxes whose picture was read or changed.
     names: BTreeMap<MailboxId, Names>,
@@ -73,6 +75,12 @@ pub struct Settlement {
     pub mailboxes: Vec<MailboxRecord>,
     /// The memory of the guard.
     pub guard: Option<GuardMemory>,
+    /// What was removed or brought back; it is numbered on from the newest.
+    pub removals: Vec<Removals>,
+    /// The numbers of removals that are taken back.
+    pub undone: Vec<u64>,
+    /// Records of removals that are dropped, by the number of their first message.
+    pub dropped_removals: Vec<u64>,
 }
 
 impl Store {
@@ -145,6 +153,15 @@ impl Store {
         Ok(self.all(Key::Guard)?.pop().unwrap_or_default())
     }
 
+    /// What was removed and brought back, oldest first, with the number of the first message of each record.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn removals(&self) -> Result<Vec<(u64, Removals)>, Error> {
+        let _memory = self.usable()?;
+        self.numbered_removals()
+    }
+
     /// The picture of a mailbox; an empty one if nothing is remembered.
     ///
     /// # Errors
@@ -188,7 +205,8 @@ impl Store {
     /// [`Error::Io`] if the disk refuses, [`Error::TooLarge`], [`Error::Damaged`]. The batches are open still, as far as
     /// is known.
     pub fn settle(&self, settlement: Settlement) -> Result<(), Error> {
-        let Settlement { closed, forgotten_pictures, changes, mailboxes, guard } = settlement;
+        let Settlement { closed, forgotten_pictures, changes, mailboxes, guard, removals, undone, dropped_removals } =
+            settlement;
         let mut memory = self.usable()?;
         let mut draft = Draft::new(&self.database, memory.next_header());
         for batch in closed {
@@ -226,9 +244,18 @@ impl Store {
         if let Some(guard) = guard {
             draft.put(Key::Guard, &guard)?;
         }
+        let mut next_removal = memory.next_removal;
+        for removals in removals.into_iter().filter(|removals| !removals.messages.is_empty()) {
+            draft.put(Key::Removals(next_removal), &removals)?;
+            next_removal += removals.messages.len() as u64;
+        }
+        if !undone.is_empty() || !dropped_removals.is_empty() {
+            self.revise_removals(&mut draft, &undone, &dropped_removals)?;
+        }
         if let Some(ready) = draft.finish()? {
             self.commit(&mut memory, ready, "store.settle")?;
         }
+        memory.next_removal = next_removal;
         memory.names.append(&mut names);
         Ok(())
     }
@@ -251,6 +278,45 @@ impl Store {
         self.database.flush()?;
         let commits = memory.header.commits;
         memory.witness.update(&self.dir, commits)
+    }
+
+    fn numbered_removals(&self) -> Result<Vec<(u64, Removals)>, Error> {
+        let records = self.database.records(&Key::Removals(0).stem()[..1]);
+        let numbered = records.filter_map(|record| match record {
+            Ok(Record { key: Key::Removals(first), .. }) => Some(record.and_then(|r| Ok((first, decode(&r)?)))),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        });
+        numbered.collect()
+    }
+
+    /// Marks removals as taken back, and drops records.
+    fn revise_removals(&self, draft: &mut Draft<'_>, undone: &[u64], dropped: &[u64]) -> Result<(), Error> {
+        for (first, mut removals) in self.numbered_removals()? {
+            if dropped.contains(&first) {
+                draft.remove(Key::Removals(first))?;
+                continue;
+            }
+            let mut revised = false;
+            for (message, number) in removals.messages.iter_mut().zip(first..) {
+                revised |= undone.contains(&number) && !std::mem::replace(&mut message.undone, true);
+            }
+            if revised {
+                draft.put(Key::Removals(first), &removals)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets everything: the database goes, and what was set aside of earlier ones. The directory and its lock stay.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; what is gone then is gone, and the rest can be forgotten by opening it again.
+    pub fn destroy(self) -> Result<(), Error> {
+        let Self { database, dir, _lock, .. } = self;
+        drop(database);
+        step::reach("store.destroy");
+        open::remove_all(&dir)
     }
 
     /// Every record of the kind of `example`.
@@ -284,7 +350,7 @@ impl Memory {
     fn new(header: Header) -> Self {
         let next_mailbox = header.next_mailbox;
         let (seals, names) = (BTreeMap::new(), BTreeMap::new());
-        Self { header, next_mailbox, seals, names, unusable: false, witness: Witness::Absent }
+        Self { header, next_mailbox, next_removal: 1, seals, names, unusable: false, witness: Witness::Absent }
     }
 
     fn seal(&self, mailbox: MailboxId) -> Sum {

@@ -14,7 +14,7 @@ use crate::store::lock::Lock;
 use crate::store::record::{FORMAT, Header, Sum};
 use crate::store::witness::{Witness, sync_dir};
 use crate::store::{Memory, Store, decode};
-use crate::sync::{Batch, GuardMemory, MailboxRecord};
+use crate::sync::{Batch, GuardMemory, MailboxRecord, Removals};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
@@ -93,6 +93,16 @@ pub(super) fn set_aside(dir: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(Some(aside))
 }
 
+/// Removes the database in `dir`, and those that were set aside. Moved away first: half of one would be taken for damage.
+pub(super) fn remove_all(dir: &Path) -> Result<(), Error> {
+    set_aside(dir)?;
+    for name in names(dir)?.iter().filter(|name| name.starts_with("db.damaged-")) {
+        let path = dir.join(name);
+        fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+    }
+    sync_dir(dir)
+}
+
 /// Opens once more without what sled can make anew; if that fails too, opens an empty database.
 fn repair(dir: &Path, witness: Witness, what: &str) -> Result<(Database, Memory, Health), Error> {
     let db = dir.join("db");
@@ -142,6 +152,7 @@ fn load(database: &Database) -> Result<Option<Memory>, Error> {
     let mut header = None;
     let mut sum = Sum::default();
     let mut seals = BTreeMap::new();
+    let mut next_removal = 1;
     for record in database.records_before(&PICTURES) {
         let record = record?;
         match record.key {
@@ -150,6 +161,10 @@ fn load(database: &Database) -> Result<Option<Memory>, Error> {
                 continue;
             }
             Key::Guard => drop(decode::<GuardMemory>(&record)?),
+            Key::Removals(first) => {
+                let count = decode::<Removals>(&record)?.messages.len() as u64;
+                next_removal = next_removal.max(first.saturating_add(count));
+            }
             Key::Mailbox(_) => drop(decode::<MailboxRecord>(&record)?),
             Key::Batch(_) => drop(decode::<Batch>(&record)?),
             Key::Seal(mailbox) => drop(seals.insert(mailbox, decode(&record)?)),
@@ -167,7 +182,7 @@ fn load(database: &Database) -> Result<Option<Memory>, Error> {
     if sum != header.sum {
         return Err(Error::damaged("some of its records are lost, or from another time"));
     }
-    Ok(Some(Memory { seals, ..Memory::new(header) }))
+    Ok(Some(Memory { seals, next_removal, ..Memory::new(header) }))
 }
 
 /// Stores the first record.

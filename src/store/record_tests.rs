@@ -146,6 +146,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
             uid_next: Some(uid(67)),
             messages: 2,
         }),
+        listed: Some(1_700_000_000),
         parked: Some(Parked::GoneFromServer),
     };
     let guard = GuardMemory {
@@ -177,6 +178,15 @@ fn the_bytes_of_format_1_stay_what_they_are() {
             Action::DeleteRemote { uid: uid(67), name: name("r"), route: Route::Trash(MailboxId(9)), inferred: true },
             Action::DeleteRemote { uid: uid(68), name: name("e"), route: Route::Expunge, inferred: false },
             Action::DeleteLocal { uid: None, name: name("l"), inferred: true },
+            Action::Restore {
+                name: name("b"),
+                flags: flags(),
+                print: samples::ordinary_pair(2).print,
+                from: Source::Trash { mailbox: MailboxId(9), uid_validity: epoch(78), uid: uid(70) },
+                stays: false,
+                number: 12,
+            },
+            Action::Withdraw { uid: uid(71), name: name("w"), number: 13 },
         ],
         from: BTreeMap::from([(here, (epoch(77), uid(69)))]),
     };
@@ -193,6 +203,22 @@ fn the_bytes_of_format_1_stay_what_they_are() {
         next_mailbox: 4,
         sum: Sum { count: 5, checksums: 0x0123_4567_89ab_cdef },
     };
+    let removed = |number, place| RemovedMessage {
+        uid: Some(uid(number)),
+        name: name("g"),
+        flags: flags(),
+        print: samples::ordinary_pair(3).print,
+        place,
+        undone: number == 72,
+    };
+    let trash = Place::Trash { mailbox: MailboxId(9), uid_validity: epoch(78), from: uid(70), uid: Some(uid(74)) };
+    let removals = Removals {
+        at: 1_700_000_000,
+        mailbox: here,
+        uid_validity: epoch(77),
+        deed: Deed::RemovedThere,
+        messages: vec![removed(72, trash), removed(73, Place::Retention), removed(74, Place::Nowhere)],
+    };
     let mut text = String::new();
     let mut show = |key: Key, parts: Result<Vec<Part>, Flaw>| {
         for Part { key: bytes, value } in parts.expect("encodes") {
@@ -202,6 +228,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
     };
     show(Key::Header, encode(Key::Header, &header));
     show(Key::Guard, encode(Key::Guard, &guard));
+    show(Key::Removals(12), encode(Key::Removals(12), &removals));
     show(Key::Mailbox(here), encode(Key::Mailbox(here), &mailbox));
     show(Key::Batch(BatchId(258)), encode(Key::Batch(BatchId(258)), &batch(messages)));
     show(Key::Batch(BatchId(259)), encode(Key::Batch(BatchId(259)), &batch(boxes)));

@@ -135,6 +135,7 @@ pub(super) fn mailboxes() -> impl Strategy<Value = MailboxRecord> {
         role,
         uid_validity: UidValidity::new(validity),
         checkpoint,
+        listed: Some(validity.into()),
         parked: parked.then_some(Parked::GoneFromServer),
     })
 }
@@ -173,6 +174,10 @@ pub(super) fn actions() -> impl Strategy<Value = Action> {
             name,
             inferred
         }),
+        (names(), flags(), prop::option::of(prints()), any::<u64>()).prop_map(|(name, flags, print, number)| {
+            Action::Restore { name, flags, print, from: Source::Retention, stays: false, number }
+        }),
+        (uids(), names(), any::<u64>()).prop_map(|(uid, name, number)| Action::Withdraw { uid, name, number }),
     ]
 }
 

@@ -1,7 +1,7 @@
 use super::samples::{self, name, ordinary_pair, uid};
 use super::*;
 use crate::mail::{Flags, MailboxName};
-use crate::sync::{Known, Lone, Why};
+use crate::sync::{Deed, Known, Lone, Place, RemovedMessage, Why};
 use proptest::prelude::*;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
@@ -82,6 +82,7 @@ fn what_was_begun_and_settled_is_there_after_a_restart() {
         role: None,
         uid_validity: None,
         checkpoint: None,
+        listed: None,
         parked: None,
     };
     let guard = GuardMemory { last_set: 7, ..GuardMemory::default() };
@@ -312,4 +313,55 @@ fn measure() {
         writeln!(out, "opened in {opened:?}, read {count} by {:?}; before reading {rss}", start.elapsed())
             .expect("out");
     }
+}
+
+fn removals(names: &[&str]) -> Removals {
+    let message = |text: &&str| RemovedMessage {
+        uid: None,
+        name: name(text),
+        flags: Flags::new(),
+        print: None,
+        place: Place::Retention,
+        undone: false,
+    };
+    Removals {
+        at: 1_000,
+        mailbox: HERE,
+        uid_validity: samples::epoch(1),
+        deed: Deed::RemovedHere,
+        messages: names.iter().map(message).collect(),
+    }
+}
+
+#[test]
+fn removals_are_numbered_on_marked_and_dropped() {
+    let (_root, dir) = directory();
+    let store = open(&dir);
+    let settle = |store: &Store, removals: Vec<Removals>, undone: Vec<u64>, dropped_removals: Vec<u64>| {
+        store.settle(Settlement { removals, undone, dropped_removals, ..Settlement::default() }).expect("settles");
+    };
+    settle(&store, vec![removals(&["a", "b"]), removals(&[]), removals(&["c"])], vec![], vec![]);
+    drop(store);
+    let store = open(&dir);
+    settle(&store, vec![removals(&["d"])], vec![2, 77], vec![]);
+    let mut undone = removals(&["a", "b"]);
+    undone.messages[1].undone = true;
+    let expected = vec![(1, undone), (3, removals(&["c"])), (4, removals(&["d"]))];
+    assert_eq!(store.removals().expect("reads"), expected);
+    settle(&store, vec![], vec![4], vec![1, 4]);
+    assert_eq!(store.removals().expect("reads"), expected[1..2]);
+    drop(store);
+    // What was dropped at the end frees its number, and nothing else.
+    let store = open(&dir);
+    settle(&store, vec![removals(&["e"])], vec![], vec![]);
+    assert_eq!(store.removals().expect("reads").iter().map(|(first, _)| *first).collect::<Vec<_>>(), [3, 4]);
+}
+
+#[test]
+fn a_long_record_of_removals_is_read_as_it_was_written() {
+    let (_root, dir) = directory();
+    let names: Vec<String> = (0..2_000).map(|n| format!("1700000000.M{n}P1Q1.host")).collect();
+    let long = removals(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    open(&dir).settle(Settlement { removals: vec![long.clone()], ..Settlement::default() }).expect("settles");
+    assert_eq!(open(&dir).removals().expect("reads"), [(1, long)]);
 }

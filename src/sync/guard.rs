@@ -175,6 +175,7 @@ fn hold(watched: &mut Watched<'_>, gone: Side, set: u32) {
                 Change::Local(name.clone(), Some(Lone { flags, why: Why::Held(hold) }))
             }
             Action::Fetch { .. } | Action::Append { .. } | Action::SetFlags { .. } => continue,
+            Action::Restore { .. } | Action::Withdraw { .. } => continue,
         };
         watched.plan.notes.push(Note { change, kind: NoteKind::Hold(gone) });
     }

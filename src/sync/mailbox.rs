@@ -19,6 +19,8 @@ pub struct MailboxRecord {
     pub uid_validity: Option<UidValidity>,
     /// Where the next delta starts; none before the first pass was settled.
     pub checkpoint: Option<Checkpoint>,
+    /// When the server's side was last listed in full, in seconds since 1970.
+    pub listed: Option<u64>,
     /// Why it is not mirrored any more.
     pub parked: Option<Parked>,
 }

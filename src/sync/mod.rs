@@ -2,6 +2,7 @@
 //!
 //! Pure: no input or output, no clock, no randomness. Hands are in `worker`.
 
+pub mod audit;
 pub mod guard;
 pub mod mailbox;
 pub mod order;
@@ -10,6 +11,8 @@ pub mod plan;
 pub mod policy;
 pub mod reconcile;
 pub mod recover;
+pub mod removal;
+pub mod restore;
 pub mod settle;
 pub mod table;
 pub mod verdict;
@@ -23,6 +26,8 @@ pub use plan::{Action, Batch, BatchId, MailboxAction, MailboxPlan, Note, NoteKin
 pub use policy::{Answer, Answers, Deletion, Policy, Rules};
 pub use reconcile::{Reconciled, reconcile};
 pub use recover::{Trace, questions, recover};
+pub use removal::{Deed, Place, Removals, RemovedMessage};
+pub use restore::{CameBack, Source, find_print};
 pub use settle::{Outcome, settle};
 pub use table::{Directory, Listed, MailboxVerdict, judge};
 pub use verdict::{Remembered, Verdict, verdict};

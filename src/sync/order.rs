@@ -42,5 +42,6 @@ pub fn spare(actions: &mut Vec<Action>, picture: &Picture, failed: &BTreeSet<Fin
             !print.is_some_and(|print| failed.contains(&print))
         }
         Action::Fetch { .. } | Action::Append { .. } | Action::SetFlags { .. } | Action::DeleteLocal { .. } => true,
+        Action::Restore { .. } | Action::Withdraw { .. } => true,
     });
 }

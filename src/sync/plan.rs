@@ -5,6 +5,7 @@
 
 use crate::mail::{BaseName, Fingerprint, FlagChange, Flags, MailboxName, Uid, UidValidity};
 use crate::sync::picture::{Change, MailboxId, Side};
+use crate::sync::restore::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -63,6 +64,30 @@ pub enum Action {
         name: BaseName,
         /// It is missing on the server, and no person confirmed that: the guard has a say.
         inferred: bool,
+    },
+    /// Brings a message back that was removed; a person asked for it.
+    Restore {
+        /// The name that it had in the Maildir.
+        name: BaseName,
+        /// The flags that it had.
+        flags: Flags,
+        /// What it looks like: another message is not brought back in its place.
+        print: Option<Fingerprint>,
+        /// From where.
+        from: Source,
+        /// It stays on the side on which it comes back.
+        stays: bool,
+        /// The number of its removal.
+        number: u64,
+    },
+    /// Takes the file of a message away that `undo` had brought back; the server's follows, as if it had been deleted here.
+    Withdraw {
+        /// The message on the server.
+        uid: Uid,
+        /// The message in the Maildir.
+        name: BaseName,
+        /// The number of its restoration.
+        number: u64,
     },
 }
 
@@ -190,9 +215,9 @@ impl Action {
     /// The phase in which the action is done.
     pub fn phase(&self) -> Phase {
         match self {
-            Self::Fetch { .. } | Self::Append { .. } => Phase::Add,
+            Self::Fetch { .. } | Self::Append { .. } | Self::Restore { .. } => Phase::Add,
             Self::SetFlags { .. } => Phase::Flags,
-            Self::DeleteRemote { .. } | Self::DeleteLocal { .. } => Phase::Remove,
+            Self::DeleteRemote { .. } | Self::DeleteLocal { .. } | Self::Withdraw { .. } => Phase::Remove,
         }
     }
 
@@ -203,18 +228,21 @@ impl Action {
             Self::DeleteLocal { inferred: true, .. } => Some(Side::Remote),
             Self::DeleteRemote { .. } | Self::DeleteLocal { .. } => None,
             Self::Fetch { .. } | Self::Append { .. } | Self::SetFlags { .. } => None,
+            Self::Restore { .. } | Self::Withdraw { .. } => None,
         }
     }
 
     /// The mailbox of the server to which the action adds a message, if it does; `mailbox` is the one that it works on.
     pub fn adds_to(&self, mailbox: MailboxId) -> Option<MailboxId> {
         match self {
-            Self::Append { .. } => Some(mailbox),
+            Self::Append { .. } | Self::Restore { from: Source::Trash { .. }, .. } => Some(mailbox),
             Self::DeleteRemote { route: Route::Trash(trash), .. } => Some(*trash),
             Self::DeleteRemote { route: Route::Expunge, .. }
             | Self::Fetch { .. }
             | Self::SetFlags { .. }
-            | Self::DeleteLocal { .. } => None,
+            | Self::DeleteLocal { .. }
+            | Self::Restore { from: Source::Retention, .. }
+            | Self::Withdraw { .. } => None,
         }
     }
 
@@ -222,8 +250,9 @@ impl Action {
     pub fn touches_remote(&self) -> bool {
         match self {
             Self::Append { .. } | Self::DeleteRemote { .. } => true,
+            Self::Restore { from, .. } => matches!(from, Source::Trash { .. }),
             Self::SetFlags { remote, .. } => remote.is_some(),
-            Self::Fetch { .. } | Self::DeleteLocal { .. } => false,
+            Self::Fetch { .. } | Self::DeleteLocal { .. } | Self::Withdraw { .. } => false,
         }
     }
 }
@@ -265,6 +294,11 @@ impl fmt::Display for Action {
                 write!(f, "expunge UID {uid} on the server: it was deleted here")
             }
             Self::DeleteLocal { name, .. } => write!(f, "remove {name} here: it was deleted on the server"),
+            Self::Restore { name, from: Source::Retention, .. } => write!(f, "bring {name} back from what was kept"),
+            Self::Restore { name, from: Source::Trash { uid, .. }, .. } => {
+                write!(f, "bring {name} back: move UID {uid} out of the Trash of the server")
+            }
+            Self::Withdraw { name, .. } => write!(f, "remove {name} again, which was brought back"),
         }
     }
 }

@@ -159,7 +159,11 @@ impl Draft<'_> {
             Some(lone) => Remembered::Lone(Side::Local, lone),
             None => Remembered::Nothing,
         };
-        let flags = here.cloned().unwrap_or_default();
+        let mut flags = here.cloned().unwrap_or_default();
+        if let Some(Lone { flags: known, why: Why::Pending }) = self.picture.local(name) {
+            // It is uploaded with what the Maildir cannot show of it as well.
+            flags = self.rules.local_flags.mask(known, &flags);
+        }
         match verdict(remembered, None, here, self.rules) {
             Verdict::Append => self.act(Action::Append { name: name.clone(), flags, print: None }),
             Verdict::Keep(_) => self.keep_local(name, flags),

@@ -25,7 +25,7 @@ pub struct Trace {
 /// How closely a trace has to fit. Servers count line ends in their own way and rewrite headers, so that what fits exactly
 /// is looked for first, over all that is sought, and then what fits less.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Likeness {
+pub(super) enum Likeness {
     /// The same header and size.
     Exact,
     /// The same header, with a Message-ID in it.
@@ -36,7 +36,7 @@ enum Likeness {
 
 impl Trace {
     /// Tells whether a message with this trace can be the one with that fingerprint.
-    fn fits(&self, print: &Fingerprint, likeness: Likeness) -> bool {
+    pub(super) fn fits(&self, print: &Fingerprint, likeness: Likeness) -> bool {
         match likeness {
             Likeness::Exact => self.header == print.header && self.size == print.size,
             Likeness::Header => self.header == print.header && print.message_id.is_some(),
@@ -112,6 +112,8 @@ pub fn recover(
                 | Action::SetFlags { .. }
                 | Action::DeleteRemote { route: Route::Expunge, .. }
                 | Action::DeleteLocal { .. } => {}
+                // They have a recovery of their own, in `restore`.
+                Action::Restore { .. } | Action::Withdraw { .. } => {}
             }
         }
     }

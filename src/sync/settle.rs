@@ -6,6 +6,7 @@
 use crate::mail::{Fingerprint, Flags, Uid};
 use crate::sync::picture::{Change, Known, Lone, Pair, Picture, Quarantine, Removing, Why};
 use crate::sync::plan::Action;
+use crate::sync::restore::{restored, withdrawn};
 
 /// What an action came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +24,8 @@ pub enum Outcome {
     },
     /// The message was seen to be gone.
     Removed,
+    /// The message is back: on the server under this UID, or here.
+    Restored(Option<Uid>),
     /// Half of the removal was seen.
     Half(Removing),
     /// A precondition did not hold any more; nothing was done, the next look decides.
@@ -126,6 +129,12 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
             }
             None => vec![],
         },
+        (Action::Restore { name, flags, stays, .. }, Outcome::Restored(uid)) => {
+            vec![restored(name, flags, *stays, *uid)]
+        }
+        (Action::Withdraw { uid, .. }, Outcome::Removed) => withdrawn(picture, *uid).into_iter().collect(),
+        // Who asked for it is told the reason; nothing is remembered of it, and it is not tried again by itself.
+        (Action::Restore { .. } | Action::Withdraw { .. }, _) | (_, Outcome::Restored(_)) => vec![],
         // An outcome that is not one of this action: nothing was seen of it.
         (
             Action::Fetch { .. },

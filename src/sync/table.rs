@@ -159,6 +159,7 @@ mod tests {
             role: None,
             uid_validity: None,
             checkpoint: None,
+            listed: None,
             parked: None,
         }
     }

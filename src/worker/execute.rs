@@ -50,12 +50,16 @@ impl Pass<'_> {
         let flags = select(|a| matches!(a, Action::SetFlags { .. }));
         let there = select(|a| matches!(a, Action::DeleteRemote { .. }));
         let here = select(|a| matches!(a, Action::DeleteLocal { .. }));
+        let back = select(|a| matches!(a, Action::Restore { .. }));
+        let again = select(|a| matches!(a, Action::Withdraw { .. }));
         self.fetch(*mailbox, &fetches, seen, &mut outcomes).await?;
         let from = from.get(mailbox).copied();
+        self.restore(*mailbox, &back, from, seen, &mut outcomes).await?;
         self.append(*mailbox, &appends, from, seen, &mut outcomes).await?;
         self.set_flags(&flags, seen, &mut outcomes).await?;
         self.remove_there(*mailbox, &there, seen, &mut outcomes).await?;
         self.remove_here(*mailbox, &here, seen, &mut outcomes).await?;
+        self.withdraw(*mailbox, &again, seen, &mut outcomes).await?;
         Ok(outcomes)
     }
 
@@ -66,6 +70,12 @@ impl Pass<'_> {
         actions: &[Action],
         outcomes: &[Outcome],
     ) -> Result<(), Error> {
+        let mut settlement = Settlement::default();
+        self.record_done(&mut settlement, (mailbox, batch), outcomes);
+        for (trash, changes) in &settlement.changes {
+            let picture = self.pictures.entry(*trash).or_default();
+            changes.iter().for_each(|change| picture.apply(change.clone()));
+        }
         let picture = self.pictures.entry(mailbox).or_default();
         let mut changes: Vec<Change> = Vec::new();
         for (action, outcome) in actions.iter().zip(outcomes) {
@@ -77,6 +87,9 @@ impl Pass<'_> {
             changes.extend(settled);
             let report = &mut self.report;
             match (action, outcome) {
+                (Action::Restore { number, .. } | Action::Withdraw { number, .. }, Outcome::Failed(reason)) => {
+                    self.not_restored.insert(*number, reason.clone());
+                }
                 (_, Outcome::Failed(_)) => report.quarantined += 1,
                 (Action::Fetch { .. }, Outcome::Fetched(_)) => report.fetched += 1,
                 (Action::Append { .. }, Outcome::Appended(..)) => report.appended += 1,
@@ -94,7 +107,9 @@ impl Pass<'_> {
         if !unknown {
             self.batches.retain(|open| open.id != batch.id);
         }
-        self.settle(Settlement { closed, changes: vec![(mailbox, changes)], ..Settlement::default() }).await
+        settlement.closed = closed;
+        settlement.changes.push((mailbox, changes));
+        self.settle(settlement).await
     }
 
     /// Fills in what the messages look like that are to be uploaded; what cannot be sent at all is remembered as failed

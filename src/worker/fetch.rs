@@ -1,6 +1,6 @@
 //! Messages of the server become files: streamed into `tmp`, made durable together, then shown.
 
-use crate::mail::{BaseName, SpecialUse, Uid, UidSet};
+use crate::mail::{BaseName, Flags, SpecialUse, Uid, UidSet};
 use crate::maildir::{
     Arrival, Delivery, Error as MaildirError, Folder, NameGenerator, Retention, Staged, place, publish, sweep_tmp,
 };
@@ -125,7 +125,7 @@ impl Pass<'_> {
             let (mut staged, mut got) = (Vec::new(), UidSet::new());
             for body in bodies {
                 if let Some(draft) = drafts.remove(&body.literal) {
-                    staged.push(finish(draft, body.internal_date).await?);
+                    staged.push((finish(draft, body.internal_date).await?, self.name_and_flags(mailbox, body.uid)));
                     got.insert(body.uid);
                 }
             }
@@ -137,11 +137,22 @@ impl Pass<'_> {
             blocking(move || {
                 let retention = Retention::open(&state_dir, &account)?;
                 let at = SystemTime::now();
-                staged.iter().try_for_each(|staged| Ok(retention.keep_staged(staged, mailbox.0, at)?))
+                let keep = |(staged, (name, flags)): &(Staged, (BaseName, Flags))| {
+                    Ok(retention.keep_staged(staged, mailbox.0, (name, flags), at)?)
+                };
+                staged.iter().try_for_each(keep)
             })
             .await?;
         }
         Ok(Ok(()))
+    }
+
+    /// The name that a message had here, by which what is kept of it is found, and its flags.
+    fn name_and_flags(&mut self, mailbox: MailboxId, uid: Uid) -> (BaseName, Flags) {
+        match self.pictures.get(&mailbox).and_then(|picture| picture.pair(uid)) {
+            Some(pair) => (pair.name.clone(), pair.remote.clone().unwrap_or_else(|| pair.agreed.clone())),
+            None => (self.names.next(), Flags::new()),
+        }
     }
 
     /// Fetches messages into drafts.
@@ -169,7 +180,7 @@ fn uid_of(action: &Action) -> Option<Uid> {
     }
 }
 
-fn arrival(staged: Staged, name: &BaseName, flags: &crate::mail::Flags, role: Option<SpecialUse>) -> Arrival {
+fn arrival(staged: Staged, name: &BaseName, flags: &Flags, role: Option<SpecialUse>) -> Arrival {
     Arrival { staged, base: name.clone(), subdir: place(flags, role), flags: flags.clone() }
 }
 

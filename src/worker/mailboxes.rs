@@ -343,5 +343,5 @@ impl Pass<'_> {
 }
 
 fn new_record(id: MailboxId, name: MailboxName, path: Option<String>) -> MailboxRecord {
-    MailboxRecord { id, name, path, role: None, uid_validity: None, checkpoint: None, parked: None }
+    MailboxRecord { id, name, path, role: None, uid_validity: None, checkpoint: None, listed: None, parked: None }
 }

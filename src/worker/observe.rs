@@ -27,6 +27,8 @@ pub(super) struct Observed {
     pub reached: Checkpoint,
     pub remote_flags: Storable,
     pub read_only: bool,
+    /// The server's side was listed in full.
+    pub listed: bool,
 }
 
 /// The Maildir of a mailbox, complete.
@@ -203,7 +205,9 @@ impl Pass<'_> {
         here: Here,
     ) -> Result<Option<Observed>, Error> {
         let id = record.id;
-        let interrupted = self.batches.iter().any(|batch| super::pass::touches(batch, id));
+        let interrupted = self.lists_all
+            || super::pass::is_audit_due(record, super::pass::now())
+            || self.batches.iter().any(|batch| super::pass::touches(batch, id));
         if !interrupted
             && let Some(status) = self.statuses.get(&record.name)
             && let Some((remote, reached)) = unchanged(record, status, picture)
@@ -216,6 +220,7 @@ impl Pass<'_> {
                 reached,
                 remote_flags: Storable::everything(),
                 read_only: false,
+                listed: false,
             };
             if self.is_quiet(picture, &seen) {
                 return Ok(Some(seen));
@@ -265,7 +270,7 @@ impl Pass<'_> {
             self.leave_out(record.name.to_string(), reason, true);
             return Ok(None);
         }
-        let (remote, exists) = match self.view(record, picture, &selected).await? {
+        let (remote, exists, listed) = match self.view(record, picture, &selected).await? {
             Ok(view) => view,
             Err(doubt) => {
                 let reason = format!("{doubt}; nothing is concluded from that");
@@ -281,16 +286,17 @@ impl Pass<'_> {
         };
         let Here { folder, scan, local } = here;
         let (remote_flags, read_only) = (selected.permanent_flags, selected.read_only);
-        Ok(Some(Observed { folder, scan, local, remote, reached, remote_flags, read_only }))
+        Ok(Some(Observed { folder, scan, local, remote, reached, remote_flags, read_only, listed }))
     }
 
-    /// A complete view of the open mailbox and the number of its messages, by delta if that is believed, else by listing.
+    /// A complete view of the open mailbox and the number of its messages, by delta if that is believed, else by listing:
+    /// then the last is true.
     async fn view(
         &mut self,
         record: &MailboxRecord,
         picture: &Picture,
         selected: &Selected,
-    ) -> Result<Result<(RemoteView, u32), Doubt>, Error> {
+    ) -> Result<Result<(RemoteView, u32, bool), Doubt>, Error> {
         let numbers = Numbers {
             uid_validity: selected.uid_validity,
             exists: selected.exists,
@@ -301,7 +307,7 @@ impl Pass<'_> {
         {
             let delta = Delta { changed, vanished: delta.vanished.clone() };
             match RemoteView::after(picture, checkpoint, &numbers, &delta) {
-                Ok(view) if self.confirm(picture, &view).await? => return Ok(Ok((view, selected.exists))),
+                Ok(view) if self.confirm(picture, &view).await? => return Ok(Ok((view, selected.exists, false))),
                 Ok(_) => {}
                 Err(doubt) => tracing::info!(
                     account = %self.job.account,
@@ -314,7 +320,7 @@ impl Pass<'_> {
         for _ in 0..LISTINGS {
             let (listed, exists) = self.list_all(selected.exists).await?;
             match RemoteView::listed(listed, exists) {
-                Ok(view) if self.confirm(picture, &view).await? => return Ok(Ok((view, exists))),
+                Ok(view) if self.confirm(picture, &view).await? => return Ok(Ok((view, exists, true))),
                 Ok(view) => {
                     last = Doubt::DoesNotAddUp { exists, counted: view.messages().len() as u64 };
                 }
@@ -371,7 +377,16 @@ fn nothing_there(here: Here) -> Observed {
     let uid_validity = UidValidity::new(1).expect("not zero");
     let reached = Checkpoint { uid_validity, highest_mod_seq: None, uid_next: None, messages: 0 };
     let Here { folder, scan, local } = here;
-    Observed { folder, scan, local, remote, reached, remote_flags: Storable::everything(), read_only: false }
+    Observed {
+        folder,
+        scan,
+        local,
+        remote,
+        reached,
+        remote_flags: Storable::everything(),
+        read_only: false,
+        listed: false,
+    }
 }
 
 fn flags_of(fetched: &[FetchedFlags]) -> Option<BTreeMap<Uid, crate::mail::Flags>> {

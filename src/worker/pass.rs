@@ -1,14 +1,14 @@
 //! A pass over one account.
 
-use crate::mail::{BaseName, MailboxName, UidValidity};
-use crate::maildir::{NameGenerator, Retention, Root, RootMarker};
+use crate::mail::{BaseName, MailboxName, Uid, UidValidity};
+use crate::maildir::{NameGenerator, Root, RootMarker};
 use crate::remote::imap::{Access, Imap, Status};
 use crate::remote::session;
 use crate::store::{Settlement, Store};
 use crate::sync::{Action, Batch, Change, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture, Work};
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
-use crate::worker::{Error, Event, Ground, Job, LeftOut, Report, ground};
+use crate::worker::{Error, Event, Ground, Job, LeftOut, Report, Undone, ground, history};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,19 +32,42 @@ const MAX_ROUNDS: usize = 8;
 /// of being finished: dropped at any point it is like a crash, which the next pass recovers from.
 pub async fn run(job: &Job, only: &[String], mode: Mode, events: UnboundedSender<Event>) -> Result<Report, Error> {
     let mut told = Told::default();
-    let done = attempt(job, only, mode, events, &mut told).await;
+    let done = attempt(job, Task::Mirror(only), mode, events, &mut told, &mut Undone::default()).await;
     if mode == Mode::Execute {
         status::tell(job, &done, told).await;
     }
     done
 }
 
+/// Takes back what has these numbers: removals and restorations, as [`undoable`](crate::worker::undoable) lists them.
+///
+/// Cancel-safe and recovered from as [`run`] is.
+pub async fn undo(
+    job: &Job,
+    numbers: &BTreeSet<u64>,
+    events: UnboundedSender<Event>,
+) -> Result<(Report, Undone), Error> {
+    let (mut told, mut undone) = (Told::default(), Undone::default());
+    let done = attempt(job, Task::TakeBack(numbers), Mode::Execute, events, &mut told, &mut undone).await;
+    status::tell(job, &done, told).await;
+    Ok((done?, undone))
+}
+
+/// What a pass is for.
+enum Task<'t> {
+    /// To mirror these mailboxes, or all.
+    Mirror(&'t [String]),
+    /// To take back what has these numbers.
+    TakeBack(&'t BTreeSet<u64>),
+}
+
 async fn attempt(
     job: &Job,
-    only: &[String],
+    task: Task<'_>,
     mode: Mode,
     events: UnboundedSender<Event>,
     told: &mut Told,
+    undone: &mut Undone,
 ) -> Result<Report, Error> {
     let prepared = job.clone();
     let ground = blocking(move || ground::prepare(&prepared)).await?;
@@ -53,29 +76,21 @@ async fn attempt(
     // Nobody may be listening, here and below.
     let _ = events.send(Event::LoggedIn { peer: opened.peer });
     let mut pass = Pass::new(job, mode, ground, opened.imap, events).await?;
-    let done = pass.run(only).await;
-    let Pass { imap, mut report, records, pictures, .. } = pass;
+    let done = match task {
+        Task::Mirror(only) => pass.run(only).await,
+        Task::TakeBack(numbers) => pass.take_back(numbers).await,
+    };
+    let Pass { imap, mut report, records, pictures, store, restored, not_restored, .. } = pass;
+    *undone = Undone { done: restored, left: not_restored };
     told.mailboxes = status::mailboxes(&records, &pictures);
     report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
     done?;
     if mode == Mode::Execute {
-        expire(job).await?;
+        history::expire(job, store).await?;
     }
     // Nothing depends on the answer.
     let _ = imap.logout().await;
     Ok(report)
-}
-
-/// Lets go of what the retention area has kept long enough.
-async fn expire(job: &Job) -> Result<(), Error> {
-    let (state_dir, account, keep) = (job.state_dir.clone(), job.account.clone(), job.keep_deleted);
-    blocking(move || {
-        if let Some(retention) = Retention::open_existing(&state_dir, &account)? {
-            retention.expire(keep, SystemTime::now())?;
-        }
-        Ok(())
-    })
-    .await
 }
 
 /// Runs what blocks away from the threads that wait.
@@ -127,17 +142,25 @@ pub(super) struct Pass<'j> {
     pub reserved: Vec<MailboxAction>,
     pub names: NameGenerator,
     pub quota_full: bool,
+    /// Every mailbox is listed in full, whatever its checkpoint says.
+    pub lists_all: bool,
     /// Octets of messages moved since the last batch was settled.
     pub octets: u64,
     /// What this pass found to be missing in the Maildirs.
     pub gone_here: BTreeMap<MailboxId, BTreeSet<BaseName>>,
+    /// Where messages of the open batch went on the server.
+    pub went: BTreeMap<Uid, Uid>,
+    /// The numbers of removals that were taken back.
+    pub restored: BTreeSet<u64>,
+    /// Those that could not be, with the reason.
+    pub not_restored: BTreeMap<u64, String>,
     /// What was learnt by doing, in changes of the memory.
     pub learnt: u64,
     pub report: Report,
 }
 
 impl<'j> Pass<'j> {
-    async fn new(
+    pub(super) async fn new(
         job: &'j Job,
         mode: Mode,
         ground: Ground,
@@ -170,8 +193,12 @@ impl<'j> Pass<'j> {
             reserved: Vec::new(),
             names,
             quota_full: false,
+            lists_all: false,
             octets: 0,
             gone_here: BTreeMap::new(),
+            went: BTreeMap::new(),
+            restored: BTreeSet::new(),
+            not_restored: BTreeMap::new(),
             learnt: 0,
             report: Report::default(),
         })
@@ -182,7 +209,12 @@ impl<'j> Pass<'j> {
             self.found_root().await?;
         }
         self.resume_mailboxes().await?;
-        let mut dirty = self.judge_mailboxes(only).await?;
+        let dirty = self.judge_mailboxes(only).await?;
+        self.rounds(dirty).await
+    }
+
+    /// Observes, plans and executes until nothing is left to do in these mailboxes.
+    pub(super) async fn rounds(&mut self, mut dirty: BTreeSet<MailboxId>) -> Result<(), Error> {
         let mut before: BTreeMap<MailboxId, Vec<Action>> = BTreeMap::new();
         let mut learnt = 0;
         for round in 0..MAX_ROUNDS {
@@ -218,7 +250,7 @@ impl<'j> Pass<'j> {
     }
 
     /// Makes the root at the first pass, and raises its marker where a crash came between a commit and that.
-    async fn found_root(&mut self) -> Result<(), Error> {
+    pub(super) async fn found_root(&mut self) -> Result<(), Error> {
         let (path, owner, generation) = (self.job.maildir.clone(), self.owner.clone(), self.store.generation());
         if self.root.is_some() && self.marked == generation {
             return Ok(());
@@ -235,7 +267,7 @@ impl<'j> Pass<'j> {
 
     /// Remembers the epochs of mailboxes that were never looked at before, and does so before anything is remembered of
     /// their UIDs: a first pass may be cut short, and the mailbox be numbered anew before the next.
-    async fn remember_epochs(&mut self, observed: &BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
+    pub(super) async fn remember_epochs(&mut self, observed: &BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
         let mut mailboxes = Vec::new();
         for (id, seen) in observed {
             if let Some(record) = self.records.get_mut(id).filter(|record| record.uid_validity.is_none()) {
@@ -276,7 +308,11 @@ impl<'j> Pass<'j> {
                 continue;
             };
             let batches_open = self.batches.iter().any(|batch| touches(batch, plan.mailbox));
-            if record.checkpoint != Some(seen.reached) && !batches_open {
+            let audited = seen.listed && is_audit_due(record, now());
+            if (record.checkpoint != Some(seen.reached) || audited) && !batches_open {
+                if audited {
+                    record.listed = Some(now());
+                }
                 record.checkpoint = Some(seen.reached);
                 record.uid_validity = Some(seen.reached.uid_validity);
                 mailboxes.push(record.clone());
@@ -334,6 +370,14 @@ impl<'j> Pass<'j> {
             self.report.left_out.push(left);
         }
     }
+}
+
+/// A mailbox whose last full listing is older is listed in full, in seconds: it is the audit of what deltas told.
+const AUDIT: u64 = 7 * 86_400;
+
+/// Tells whether a mailbox was not listed in full for so long that it is time to.
+pub(super) fn is_audit_due(record: &MailboxRecord, now: u64) -> bool {
+    record.listed.is_none_or(|at| at.abs_diff(now) >= AUDIT)
 }
 
 pub(super) fn touches(batch: &Batch, id: MailboxId) -> bool {

@@ -1,13 +1,14 @@
 //! From what was observed to what will be done: each mailbox is reconciled, and the guard looks at all plans together.
 
-use crate::mail::{BaseName, SpecialUse};
+use crate::mail::{BaseName, SpecialUse, Uid, UidValidity};
 use crate::sync::{
-    Action, Answers, Change, Deletion, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind, Picture, Policy,
-    Quarantine, Reconciled, Route, Rules, Watched, Why, guard, reconcile,
+    Action, Answers, Change, Deletion, Known, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind, Picture,
+    Policy, Quarantine, Reconciled, Route, Rules, Watched, Why, guard, reconcile,
 };
+use crate::worker::history::names_of_restored;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking, now};
-use crate::worker::{AccountPlan, Error, Event};
+use crate::worker::{AccountPlan, Error, Event, Mode};
 use std::collections::BTreeMap;
 
 /// A mailbox that could only be read is tried again after this many seconds.
@@ -29,6 +30,7 @@ impl Pass<'_> {
             let picture = self.pictures.entry(*id).or_default();
             let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
             let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
+            let actions = self.with_old_names(*id, seen.reached.uid_validity, actions).await?;
             plans.push(MailboxPlan {
                 mailbox: *id,
                 name: record.name.clone(),
@@ -56,7 +58,9 @@ impl Pass<'_> {
         let fetch = count(|a| matches!(a, Action::Fetch { .. }));
         let append = count(|a| matches!(a, Action::Append { .. }));
         let other = count(|a| !matches!(a, Action::Fetch { .. } | Action::Append { .. }));
-        let _ = self.events.send(Event::Planned { fetch, append, other });
+        if self.mode == Mode::Execute {
+            let _ = self.events.send(Event::Planned { fetch, append, other });
+        }
         if round == 0 {
             self.report.plan.add(&plans, &held);
         } else {
@@ -71,11 +75,45 @@ impl Pass<'_> {
         Ok((plans, (!held.is_empty() || anything_counted).then_some(memory)))
     }
 
+    /// Gives what `undo` brought back on the server the name that it had here before.
+    async fn with_old_names(
+        &self,
+        mailbox: MailboxId,
+        epoch: UidValidity,
+        mut actions: Vec<Action>,
+    ) -> Result<Vec<Action>, Error> {
+        let picture = self.pictures.get(&mailbox);
+        let is_back = |uid: Uid| {
+            let known = picture.and_then(|picture| picture.uid(uid));
+            matches!(known, Some(Known::Lone(Lone { why: Why::Pending, .. })))
+        };
+        if !actions.iter().any(|action| matches!(action, Action::Fetch { uid, .. } if is_back(*uid))) {
+            return Ok(actions);
+        }
+        let store = self.store.clone();
+        let had = blocking(move || names_of_restored(&store, mailbox, epoch)).await?;
+        for action in &mut actions {
+            if let Action::Fetch { uid, name, .. } = action
+                && let Some(had) = had.get(uid).filter(|had| is_back(*uid) && !self.is_named_elsewhere(mailbox, had))
+            {
+                name.clone_from(had);
+            }
+        }
+        Ok(actions)
+    }
+
+    /// Whether a file of another mailbox has this name: a reader took it along when it moved the file there. A recovery could
+    /// not tell the two apart.
+    fn is_named_elsewhere(&self, mailbox: MailboxId, name: &BaseName) -> bool {
+        let others = self.pictures.iter().filter(|(id, _)| **id != mailbox);
+        others.map(|(_, picture)| picture).any(|p| p.partner(name).is_some() || p.local(name).is_some())
+    }
+
     pub(super) fn needs_trash(&self, action: &Action) -> bool {
         matches!(action, Action::DeleteRemote { route: Route::Trash(id), .. } if !self.records.contains_key(id))
     }
 
-    fn rules(&mut self, record: &MailboxRecord, seen: &Observed) -> Rules {
+    pub(super) fn rules(&mut self, record: &MailboxRecord, seen: &Observed) -> Rules {
         let mut policy = Policy::TWO_WAY;
         if seen.read_only {
             // New mail here is no exception that a policy makes: it waits until the mailbox can be written to.

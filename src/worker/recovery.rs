@@ -4,7 +4,7 @@ use crate::mail::{Uid, UidSet, fingerprint};
 use crate::maildir::print_of;
 use crate::remote::error::Error as ImapError;
 use crate::store::Settlement;
-use crate::sync::{Action, Batch, Change, Known, LocalView, MailboxId, Trace, Work, questions, recover};
+use crate::sync::{Action, Batch, Change, Known, LocalView, MailboxId, Source, Trace, Work, questions, recover};
 use crate::worker::execute::own_fault;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
@@ -18,7 +18,9 @@ impl Pass<'_> {
     /// Settles the open batches of every mailbox that was seen whole. One that was not keeps its batches open.
     pub(super) async fn recover(&mut self, observed: &mut BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
         debug_assert_eq!(self.mode, Mode::Execute);
-        let concerned: BTreeSet<MailboxId> = self.batches.iter().filter_map(|batch| worked_on(&batch.work)).collect();
+        let mut concerned: BTreeSet<MailboxId> =
+            self.batches.iter().filter_map(|batch| worked_on(&batch.work)).collect();
+        concerned.extend(self.batches.iter().flat_map(|batch| taken_from(&batch.work)));
         // The recovery may pair a message with a file that was moved on: all Maildirs have to be known.
         let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none()).map(|r| r.id);
         let unseen: BTreeSet<MailboxId> = mirrored.filter(|id| !observed.contains_key(id)).collect();
@@ -31,7 +33,8 @@ impl Pass<'_> {
             let Some(seen) = observed.get(id).or_else(|| more.get(id)) else { continue };
             let picture = self.pictures.entry(*id).or_default();
             let changes = recover(&self.batches, *id, picture, &seen.remote, &locals, &traces);
-            let changes = self.with_prints(changes, seen).await?;
+            let mut changes = self.with_prints(changes, seen).await?;
+            changes.extend(self.record_recovered(&mut settlement, (*id, seen), (&locals, &traces), &changes));
             let picture = self.pictures.entry(*id).or_default();
             for change in &changes {
                 self.learnt += u64::from(!picture.holds(change));
@@ -92,21 +95,27 @@ impl Pass<'_> {
                 Some(seen) => seen.remote.messages().range(first..).map(|(uid, _)| *uid).collect(),
                 None => self.imap.search(&UidSet::range(first, Uid::MAX)).await?.iter().collect(),
             };
-            let mut found = BTreeMap::new();
-            for part in there.chunks(HEADERS) {
-                for header in self.imap.fetch_headers(&part.iter().copied().collect()).await? {
-                    if let (Some(octets), Some(size)) = (header.header, header.size) {
-                        let print = fingerprint::of(&octets);
-                        let volatile = (octets.len() as u64).saturating_sub(print.size);
-                        let (message_id, size) = (print.message_id, size.saturating_sub(volatile));
-                        let trace = Trace { message_id, header: print.header, size };
-                        found.insert(header.uid, trace);
-                    }
-                }
-            }
-            traces.insert(id, found);
+            traces.insert(id, self.looks_of(&there.into_iter().collect()).await?);
         }
         Ok(traces)
+    }
+
+    /// How messages of the open mailbox look by their headers.
+    pub(super) async fn looks_of(&mut self, uids: &UidSet) -> Result<BTreeMap<Uid, Trace>, Error> {
+        let all: Vec<Uid> = uids.iter().collect();
+        let mut found = BTreeMap::new();
+        for part in all.chunks(HEADERS) {
+            for header in self.imap.fetch_headers(&part.iter().copied().collect()).await? {
+                if let (Some(octets), Some(size)) = (header.header, header.size) {
+                    let print = fingerprint::of(&octets);
+                    let volatile = (octets.len() as u64).saturating_sub(print.size);
+                    let (message_id, size) = (print.message_id, size.saturating_sub(volatile));
+                    let trace = Trace { message_id, header: print.header, size };
+                    found.insert(header.uid, trace);
+                }
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -115,6 +124,16 @@ fn is_upload(change: &Change, batches: &[Batch]) -> bool {
     let Change::Uid(_, Some(Known::Pair(pair))) = change else { return false };
     let sent = |action: &Action| matches!(action, Action::Append { name, .. } if *name == pair.name);
     batches.iter().any(|batch| matches!(&batch.work, Work::Messages { actions, .. } if actions.iter().any(sent)))
+}
+
+/// The mailboxes out of which a batch brings messages back.
+fn taken_from(work: &Work) -> Vec<MailboxId> {
+    let Work::Messages { actions, .. } = work else { return Vec::new() };
+    let source = |action: &Action| match action {
+        Action::Restore { from: Source::Trash { mailbox, .. }, .. } => Some(*mailbox),
+        _ => None,
+    };
+    actions.iter().filter_map(source).collect()
 }
 
 /// The mailbox on whose messages a batch works.

@@ -7,6 +7,7 @@
 use crate::mail::{FlagChange, Flags, Uid, UidSet};
 use crate::maildir::{Error as MaildirError, Removal, Removed, Retention, remove};
 use crate::remote::error::{Error as ImapError, Refusal};
+use crate::remote::imap::CopyUid;
 use crate::sync::{Action, MailboxId, Outcome, Removing, Route};
 use crate::worker::Error;
 use crate::worker::execute::Numbered;
@@ -93,11 +94,22 @@ impl Pass<'_> {
             return Ok((uids.clone(), Outcome::Moot));
         };
         if self.imap.capabilities().has("MOVE") {
-            self.imap.move_to(uids, &name).await?;
+            let told = self.imap.move_to(uids, &name).await?;
+            self.note_where(uids, told);
             return Ok((self.imap.search(uids).await?, Outcome::Unknown));
         }
-        self.imap.copy_to(uids, &name).await?;
+        let told = self.imap.copy_to(uids, &name).await?;
+        self.note_where(uids, told);
         self.expunge(uids, Some(Removing::Copied)).await
+    }
+
+    /// Notes where messages went, if the server told it of exactly these.
+    fn note_where(&mut self, uids: &UidSet, told: Option<CopyUid>) {
+        let Some(told) = told.filter(|told| told.source.len() == uids.len()) else { return };
+        let count = usize::try_from(uids.len()).unwrap_or(usize::MAX);
+        if let (Some(sources), Some(targets)) = (told.source.expand(count), told.target.expand(count)) {
+            self.went.extend(sources.into_iter().zip(targets));
+        }
     }
 
     /// Expunges messages whose bodies nobody else has, once they are kept here.
@@ -162,9 +174,7 @@ impl Pass<'_> {
         uids: &UidSet,
         seen: &Observed,
     ) -> Result<Result<(), String>, Error> {
-        use crate::mail::SpecialUse::{Junk, Trash};
-        let role = self.records.get(&mailbox).and_then(|record| record.role);
-        if matches!(role, Some(Trash | Junk)) || self.job.keep_deleted.is_zero() {
+        if !self.keeps_expunged(mailbox) || self.job.keep_deleted.is_zero() {
             return Ok(Ok(()));
         }
         let Some(folder) = seen.folder.clone() else { return Ok(Err("its Maildir is not there".into())) };

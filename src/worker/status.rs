@@ -170,6 +170,14 @@ impl AccountStatus {
     }
 }
 
+/// Removes the status file of an account, if there is one.
+pub(super) fn remove(state_dir: &Path, account: &str) -> io::Result<()> {
+    match fs::remove_file(path(state_dir, account)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The field that every version has.
 #[derive(Deserialize)]
 struct Version {

@@ -95,7 +95,7 @@ impl Pass<'_> {
         Ok(next)
     }
 
-    async fn ask_uid_next(&mut self, id: MailboxId) -> Result<Option<(UidValidity, Uid)>, Error> {
+    pub(super) async fn ask_uid_next(&mut self, id: MailboxId) -> Result<Option<(UidValidity, Uid)>, Error> {
         let Some(record) = self.records.get(&id) else { return Ok(None) };
         let name = record.name.clone();
         let status = self.imap.status(std::slice::from_ref(&name)).await?.remove(&name);

@@ -11,7 +11,7 @@ use std::process::Command;
 /// `nobody`, as whom the program runs where being root would let it write everywhere.
 const NOBODY: u32 = 65534;
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
@@ -143,7 +143,7 @@ fn a_maildir_of_somebody_else_or_open_to_others_is_refused() {
 ///
 /// Root mounts a small disk, seen by the program only, and carries what is on it back. Who is not root limits the size of
 /// files instead.
-fn on_a_full_disk(bench: &Bench, directory: &Path, size: &str) -> (Ran, Ran) {
+pub fn on_a_full_disk(bench: &Bench, directory: &Path, size: &str) -> (Ran, Ran) {
     let program = env!("CARGO_BIN_EXE_mailtwin");
     let configuration = bench.path("daemon.toml");
     let run = format!("{program} -v --config {} sync", configuration.display());

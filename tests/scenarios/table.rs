@@ -143,6 +143,10 @@ impl Scenario {
     }
 }
 
+fn with_move(profile: Profile) -> Profile {
+    if profile.has("MOVE") { profile } else { profile.with(&["MOVE"]) }
+}
+
 /// All of them.
 #[rustfmt::skip]
 pub fn scenarios() -> Vec<Scenario> {
@@ -426,6 +430,43 @@ pub fn scenarios() -> Vec<Scenario> {
             });
             server.rule(When::verb("APPEND").nth(1), meddle);
         }),
+    ]);
+    // What a crash leaves of an undo, the next sync brings to its end.
+    let takes_back = [("sync", 0), ("undo work --yes", 0), ("sync", 0)];
+    all.extend([
+        s("undo: deleted here", "
+            INBOX   | a b:S c{work} | = | a | a b:S c{work} | =
+            Trash   | t             | = | = | t             | =")
+        .script(&takes_back)
+        .profile(with_move).also_on_dovecot(),
+        s("undo: deleted here, and the server cannot move", "
+            INBOX   | a b:S c | = | a | a b:S c | =
+            Trash   | t       | = | = | t b:S c | =")
+        .account("disable-extensions = [\"MOVE\"]")
+        .script(&takes_back),
+        s("undo: deleted here, and the Trash is not mirrored", "
+            INBOX   | a b:S c c | = | a | a b:S c c | =
+            Trash   | t         | = | = | t         | =")
+        .account("mailboxes = [\"*\", \"!Trash\"]")
+        .not_mirrored(&["Trash"])
+        .script(&takes_back)
+        .profile(with_move).also_on_dovecot(),
+        s("undo: deleted on the server", "
+            INBOX   | a b:SF{work} c | a | = | a b:SF{work} c | =
+            Archive | x              | . | = | x              | =
+            Trash   | t u            | t | = | t u            | =")
+        .script(&takes_back),
+        s("undo: expunged", "
+            INBOX   | a b:SF{work} c | = | a | a b:SF{work} c | =
+            Archive | x              | = | . | x              | =
+            Trash   | .              | = | = | .              | =")
+        .account("delete = \"expunge\"")
+        .script(&takes_back),
+        s("undo: undone again", "
+            INBOX   | a b:S c | = | a | a c | =
+            Trash   | .       | = | = | b:S | =")
+        .script(&[("sync", 0), ("undo work --yes", 0), ("sync", 0), ("undo work 3 --yes", 0), ("sync", 0)])
+        .profile(with_move).also_on_dovecot(),
     ]);
     all.push(s("more than one window of fetches", "
             INBOX   | a | a m1..m140 | = | a m1..m140 | ="));
