@@ -32,7 +32,7 @@ async fn operate(number: usize, imap: &mut Imap) -> Option<Result<(), Error>> {
         18 => imap.subscribe(&MailboxName::inbox()).await,
         19 => imap.noop().await,
         20 => imap.id().await.map(drop),
-        21 => imap.prepare().await,
+        21 => imap.prepare().await.map(drop),
         _ => return None,
     })
 }
