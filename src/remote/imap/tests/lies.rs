@@ -26,7 +26,7 @@ async fn operate(number: usize, imap: &mut Imap) -> Option<Result<(), Error>> {
         12 => imap.store(&one, &change).await.map(drop),
         13 => imap.move_to(&one, &MailboxName::inbox()).await.map(drop),
         14 => imap.copy_to(&one, &MailboxName::inbox()).await.map(drop),
-        15 => imap.expunge(&one).await,
+        15 => imap.remove(&one).await.map(drop),
         16 => imap.expunge_all().await,
         17 => imap.create(&MailboxName::inbox()).await,
         18 => imap.subscribe(&MailboxName::inbox()).await,
