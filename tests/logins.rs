@@ -1,6 +1,8 @@
 //! Every way in, through the real program and a real Dovecot: mechanisms, TLS, tunnels, secrets, and less of a server
 //! than it is.
 
+#[path = "../benches/compare/link.rs"]
+mod link;
 mod support;
 
 use base64::Engine as _;
@@ -127,6 +129,22 @@ fn said(output: Output, code: i32) -> String {
 fn five(tree: &BTreeMap<String, Vec<String>>) {
     let counts: Vec<(&str, usize)> = tree.iter().map(|(name, texts)| (name.as_str(), texts.len())).collect();
     assert_eq!(counts, [("INBOX", 2), ("Sent", 1), ("Work", 2)]);
+}
+
+#[test]
+fn an_unchanged_account_takes_five_round_trips() {
+    let home = Home::new(&Settings::default());
+    let link = link::Link::open(home.dovecot.imaps_port, link::Quality { round_trip_ms: 0, bits_per_second: 0 });
+    let (port, ca, secret) = (link.port, home.dovecot.ca_pem_path(), home.by_file());
+    let server = format!("host = \"localhost\"\nport = {port}\ntls-ca = {ca:?}\nuser = \"me\"\nauth = [\"plain\"]\n");
+    home.configure("near", &format!("{server}{secret}"));
+    home.run(&["sync"], 0);
+    five(&home.tree("near"));
+    home.settle("near");
+    link.turns();
+    home.run(&["sync"], 0);
+    // The connect, TLS, the greeting, the login, the list; and a goodbye that nobody waits for.
+    assert_eq!(link.turns(), 5 + 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::remote::auth::{Exchange, Have, Identity, choose};
 use crate::remote::endpoint::{Endpoint, Mechanism, Security, Target};
 use crate::remote::error::Error as ImapError;
-use crate::remote::imap::Imap;
+use crate::remote::imap::{Imap, Listing};
 use crate::remote::secret::{self, SecretError};
 use crate::remote::{connect, tls};
 use secrecy::ExposeSecret as _;
@@ -34,6 +34,8 @@ pub enum Error {
 pub struct Opened {
     /// The session, logged in and prepared.
     pub imap: Imap,
+    /// What the server listed at once; an error may be of the connection, which is then lost.
+    pub listing: Result<Listing, ImapError>,
     /// Whom we speak with, for people.
     pub peer: String,
     /// The mechanism that let us in; none where the server knew us already.
@@ -51,7 +53,7 @@ pub struct Reached {
     confidential: bool,
 }
 
-/// Connects, logs in with one try, and prepares the session. Cancel safe: dropping it closes the connection.
+/// Connects, logs in with one try, prepares the session, and lists. Cancel safe: dropping it closes the connection.
 pub async fn open(endpoint: &Endpoint) -> Result<Opened, Error> {
     log_in(reach(endpoint).await?, endpoint).await
 }
@@ -69,7 +71,7 @@ pub async fn reach(endpoint: &Endpoint) -> Result<Reached, Error> {
     Ok(Reached { imap: imap.await?, peer, protection, confidential })
 }
 
-/// Logs in with one try, and prepares the session. Cancel safe as [`open`].
+/// Logs in with one try, prepares the session, and lists. Cancel safe as [`open`].
 pub async fn log_in(reached: Reached, endpoint: &Endpoint) -> Result<Opened, Error> {
     let Reached { mut imap, peer, confidential, .. } = reached;
     let tunnel = matches!(endpoint.target, Target::Tunnel(_));
@@ -83,8 +85,8 @@ pub async fn log_in(reached: Reached, endpoint: &Endpoint) -> Result<Opened, Err
     } else {
         mechanism = Some(authenticate(&mut imap, endpoint, confidential).await?);
     }
-    imap.prepare().await?;
-    Ok(Opened { imap, peer, mechanism })
+    let listing = imap.prepare().await;
+    Ok(Opened { imap, listing, peer, mechanism })
 }
 
 async fn authenticate(imap: &mut Imap, endpoint: &Endpoint, confidential: bool) -> Result<Mechanism, Error> {

@@ -20,7 +20,7 @@ impl Pass<'_> {
         let begun = self.begin(vec![work]).await?;
         let mut failed = Vec::new();
         for batch in begun {
-            let Work::Messages { mailbox, actions, .. } = &batch.work else { continue };
+            let Work::Messages { actions, .. } = &batch.work else { continue };
             let outcomes = self.carry(&batch, seen).await?;
             for (action, outcome) in actions.iter().zip(&outcomes) {
                 if let (Action::Append { print: Some(print), .. }, false) =
@@ -29,7 +29,7 @@ impl Pass<'_> {
                     failed.push(*print);
                 }
             }
-            self.settle_batch(&batch, *mailbox, actions, &outcomes).await?;
+            self.settle_batches(vec![(batch, outcomes)]).await?;
         }
         Ok(failed)
     }
@@ -63,16 +63,21 @@ impl Pass<'_> {
         Ok(outcomes)
     }
 
-    async fn settle_batch(
-        &mut self,
-        batch: &Batch,
-        mailbox: MailboxId,
-        actions: &[Action],
-        outcomes: &[Outcome],
-    ) -> Result<(), Error> {
+    /// Settles batches, with what became of each of their actions, in one commit.
+    pub(super) async fn settle_batches(&mut self, done: Vec<(Batch, Vec<Outcome>)>) -> Result<(), Error> {
         let mut settlement = Settlement::default();
-        self.record_done(&mut settlement, (mailbox, batch), outcomes);
-        for (trash, changes) in &settlement.changes {
+        for (batch, outcomes) in &done {
+            self.take_in(batch, outcomes, &mut settlement);
+        }
+        self.settle(settlement).await
+    }
+
+    fn take_in(&mut self, batch: &Batch, outcomes: &[Outcome], settlement: &mut Settlement) {
+        let Work::Messages { mailbox, actions, .. } = &batch.work else { return };
+        let mailbox = *mailbox;
+        let recorded = settlement.changes.len();
+        self.record_done(settlement, (mailbox, batch), outcomes);
+        for (trash, changes) in &settlement.changes[recorded..] {
             let picture = self.pictures.entry(*trash).or_default();
             changes.iter().for_each(|change| picture.apply(change.clone()));
         }
@@ -99,17 +104,17 @@ impl Pass<'_> {
                 _ => {}
             }
         }
+        // What came in a flight was told while it came.
+        let messages = actions.iter().filter(|action| !matches!(action, Action::Fetch { .. })).count();
         let octets = std::mem::take(&mut self.octets);
-        let _ = self.events.send(Event::Done { messages: actions.len(), octets });
+        let _ = self.events.send(Event::Done { messages, octets });
         // What nobody knows stays in the journal, and the next look finds it out.
         let unknown = outcomes.iter().any(|o| matches!(o, Outcome::Unknown | Outcome::Stored));
-        let closed = if unknown { vec![] } else { vec![batch.id] };
         if !unknown {
             self.batches.retain(|open| open.id != batch.id);
+            settlement.closed.push(batch.id);
         }
-        settlement.closed = closed;
         settlement.changes.push((mailbox, changes));
-        self.settle(settlement).await
     }
 
     /// Fills in what the messages look like that are to be uploaded; what cannot be sent at all is remembered as failed

@@ -16,11 +16,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 /// Messages that are asked for at once; each holds an open file until it is published.
-const WINDOW: usize = 128;
+pub(super) const WINDOW: usize = 128;
 /// The host in the names of drafts, by which those that a crash left are known.
-const DRAFTS: &str = "draft";
+pub(super) const DRAFTS: &str = "draft";
 /// Pieces of bodies that wait for the disk.
-const IN_FLIGHT: usize = 32;
+pub(super) const IN_FLIGHT: usize = 32;
 
 impl Pass<'_> {
     pub(super) async fn fetch(
@@ -180,16 +180,20 @@ fn uid_of(action: &Action) -> Option<Uid> {
     }
 }
 
-fn arrival(staged: Staged, name: &BaseName, flags: &Flags, role: Option<SpecialUse>) -> Arrival {
+pub(super) fn arrival(staged: Staged, name: &BaseName, flags: &Flags, role: Option<SpecialUse>) -> Arrival {
     Arrival { staged, base: name.clone(), subdir: place(flags, role), flags: flags.clone() }
 }
 
 async fn finish(draft: Delivery, internal_date: Option<i64>) -> Result<Staged, Error> {
-    let date = internal_date.map_or_else(SystemTime::now, |secs| {
+    blocking(move || Ok(draft.finish(date(internal_date))?)).await
+}
+
+/// INTERNALDATE as a time; the present where the server did not tell it.
+pub(super) fn date(internal_date: Option<i64>) -> SystemTime {
+    internal_date.map_or_else(SystemTime::now, |secs| {
         let span = Duration::from_secs(secs.unsigned_abs());
         if secs < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span }
-    });
-    blocking(move || Ok(draft.finish(date)?)).await
+    })
 }
 
 /// Writes bodies to drafts while they come, until the sender is dropped.

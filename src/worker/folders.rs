@@ -53,9 +53,9 @@ pub enum FolderState {
 pub async fn folders(job: &Job) -> Result<Vec<MappedFolder>, Error> {
     let prepared = job.clone();
     let here = blocking(move || look(&prepared)).await?;
-    let mut imap = session::open(&job.endpoint).await?.imap;
-    let listing = imap.list().await?;
-    let _ = imap.logout().await;
+    let opened = session::open(&job.endpoint).await?;
+    let listing = opened.listing?;
+    let _ = opened.imap.logout().await;
     let (listed, delimiter) = map::place(&listing);
     let (root, state) = (here.root.clone(), here.owner.state);
     let directories = match root.clone() {

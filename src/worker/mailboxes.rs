@@ -12,7 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 impl Pass<'_> {
     /// Lists both sides, makes what one side lacks, and tells which mailboxes are mirrored in this pass.
     pub(super) async fn judge_mailboxes(&mut self, only: &[String]) -> Result<BTreeSet<MailboxId>, Error> {
-        let listing = self.imap.list().await?;
+        let listing = match self.listing.take() {
+            Some(listing) => listing?,
+            None => self.imap.list().await?,
+        };
         if !listing.mailboxes.iter().any(|m| m.selectable && m.exists) {
             return Err(ImapError::later("the server lists no mailbox at all, which is not believed").into());
         }
@@ -206,6 +209,7 @@ impl Pass<'_> {
                 // What would be made is planned anew.
                 continue;
             }
+            self.listing = None;
             let made = self.carry_out(actions).await?;
             let settled = Settlement { closed: vec![batch.id], mailboxes: made, ..Settlement::default() };
             self.settle(settled).await?;

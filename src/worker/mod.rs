@@ -11,6 +11,7 @@ mod execute;
 mod explain;
 mod fetch;
 mod flags;
+mod flight;
 mod folders;
 mod forget;
 mod ground;

@@ -3,10 +3,10 @@
 //! The Maildirs are looked at first, all together, since a second look may have to wait; then the server. A mailbox that
 //! cannot be seen whole is left out of this pass with a reason; it never looks empty.
 
-use crate::mail::{BaseName, Storable, Uid, UidSet, UidValidity};
+use crate::mail::{BaseName, ModSeq, Storable, Uid, UidSet, UidValidity};
 use crate::maildir::{Error as MaildirError, Folder, FolderMarker, LocalPath, Scan};
 use crate::remote::error::Error as ImapError;
-use crate::remote::imap::{Access, FetchedFlags, Selected, Status};
+use crate::remote::imap::{Access, FetchedFlags, SelectRequest, Selected, Status, Tier};
 use crate::sync::{
     Checkpoint, Delta, Doubt, LocalView, Look, MailboxId, MailboxRecord, Numbers, Picture, RemoteView, Rules, Seen,
     reconcile,
@@ -63,10 +63,18 @@ impl Pass<'_> {
         }
         let mut here = self.look_here(ids).await?;
         let mut observed = BTreeMap::new();
+        let mut open = BTreeMap::new();
         for id in ids {
             let (Some(here), Some(record)) = (here.remove(id), self.records.get(id).cloned()) else { continue };
-            match self.look_there(&record, here).await {
-                Ok(Some(seen)) => drop(observed.insert(*id, seen)),
+            match self.at_rest(&record, here) {
+                Ok(seen) => drop(observed.insert(*id, seen)),
+                Err(here) => drop(open.insert(*id, (record, here))),
+            }
+        }
+        let mut surveyed = self.survey(&open).await?;
+        for (id, (record, here)) in open {
+            match self.look_there(&record, here, surveyed.remove(&id)).await {
+                Ok(Some(seen)) => drop(observed.insert(id, seen)),
                 Ok(None) => {}
                 Err(Error::Imap(error @ ImapError::Refused { .. })) => {
                     self.selected = None;
@@ -190,46 +198,80 @@ impl Pass<'_> {
     }
 
     /// Looks at the server's side of a mailbox. `None`: it is left out, and that was told.
-    async fn look_there(&mut self, record: &MailboxRecord, here: Here) -> Result<Option<Observed>, Error> {
-        let id = record.id;
-        let picture = self.pictures.remove(&id).unwrap_or_default();
-        let seen = self.look_there_with(record, &picture, here).await;
-        self.pictures.insert(id, picture);
+    async fn look_there(
+        &mut self,
+        record: &MailboxRecord,
+        here: Here,
+        surveyed: Option<Result<Selected, ImapError>>,
+    ) -> Result<Option<Observed>, Error> {
+        let picture = self.pictures.remove(&record.id).unwrap_or_default();
+        let seen = self.select(record, &picture, here, surveyed).await;
+        self.pictures.insert(record.id, picture);
         seen
     }
 
-    async fn look_there_with(
-        &mut self,
-        record: &MailboxRecord,
-        picture: &Picture,
-        here: Here,
-    ) -> Result<Option<Observed>, Error> {
-        let id = record.id;
-        let interrupted = self.lists_all
-            || super::pass::is_audit_due(record, super::pass::now())
-            || self.batches.iter().any(|batch| super::pass::touches(batch, id));
-        if !interrupted
-            && let Some(status) = self.statuses.get(&record.name)
-            && let Some((remote, reached)) = unchanged(record, status, picture)
-        {
-            let seen = Observed {
-                folder: here.folder,
-                scan: here.scan,
-                local: here.local,
-                remote,
-                reached,
-                remote_flags: Storable::everything(),
-                read_only: false,
-                listed: false,
-            };
-            if self.is_quiet(picture, &seen) {
-                return Ok(Some(seen));
+    /// What both sides hold of a mailbox that need not be opened: its numbers are those of the checkpoint, and nothing is to
+    /// be done in it.
+    fn at_rest(&mut self, record: &MailboxRecord, here: Here) -> Result<Observed, Here> {
+        let status = self.statuses.get(&record.name).filter(|_| !self.needs_all(record));
+        let picture = self.pictures.remove(&record.id).unwrap_or_default();
+        let told = status.and_then(|status| unchanged(record, status, &picture));
+        let done = match told {
+            None => Err(here),
+            Some((remote, reached)) => {
+                let Here { folder, scan, local } = here;
+                let remote_flags = Storable::everything();
+                let (read_only, listed) = (false, false);
+                let seen = Observed { folder, scan, local, remote, reached, remote_flags, read_only, listed };
+                if self.is_quiet(&picture, &seen) {
+                    Ok(seen)
+                } else {
+                    Err(Here { folder: seen.folder, scan: seen.scan, local: seen.local })
+                }
             }
-            return self
-                .select(record, picture, Here { folder: seen.folder, scan: seen.scan, local: seen.local }, false)
-                .await;
+        };
+        self.pictures.insert(record.id, picture);
+        done
+    }
+
+    /// Tells whether a mailbox is to be listed in full: a crash left work in it half done, or it is time for its audit.
+    fn needs_all(&self, record: &MailboxRecord) -> bool {
+        self.lists_all
+            || super::pass::is_audit_due(record, super::pass::now())
+            || self.batches.iter().any(|batch| super::pass::touches(batch, record.id))
+    }
+
+    /// Opens all these mailboxes in one flight; of those of which no change can be asked, the messages are listed.
+    async fn survey(
+        &mut self,
+        mailboxes: &BTreeMap<MailboxId, (MailboxRecord, Here)>,
+    ) -> Result<BTreeMap<MailboxId, Result<Selected, ImapError>>, Error> {
+        let there: Vec<&MailboxRecord> =
+            mailboxes.values().map(|(record, _)| record).filter(|r| !self.pretended.contains(&r.id)).collect();
+        let tier = self.imap.tier();
+        let requests: Vec<SelectRequest> = there
+            .iter()
+            .map(|record| {
+                let since = self.since(record);
+                let list = since.is_none() || tier != Tier::A;
+                SelectRequest { name: record.name.clone(), access: Access::ReadWrite, since, list }
+            })
+            .collect();
+        if requests.is_empty() {
+            return Ok(BTreeMap::new());
         }
-        self.select(record, picture, here, interrupted).await
+        self.selected = None;
+        let opened = self.imap.select_many(&requests).await?;
+        if let (Some(record), Some(Ok(last))) = (there.last(), opened.last()) {
+            self.selected = Some((record.id, last.uid_validity));
+        }
+        Ok(there.iter().map(|record| record.id).zip(opened).collect())
+    }
+
+    /// From where changes are asked for; none where everything is to be listed.
+    fn since(&self, record: &MailboxRecord) -> Option<(UidValidity, ModSeq)> {
+        let since = record.checkpoint.and_then(|c| Some((c.uid_validity, c.highest_mod_seq?)));
+        since.filter(|_| !self.needs_all(record))
     }
 
     /// Tells whether nothing follows, whatever flags the server can store.
@@ -251,16 +293,27 @@ impl Pass<'_> {
         record: &MailboxRecord,
         picture: &Picture,
         here: Here,
-        full: bool,
+        surveyed: Option<Result<Selected, ImapError>>,
     ) -> Result<Option<Observed>, Error> {
-        let since = record.checkpoint.and_then(|c| Some((c.uid_validity, c.highest_mod_seq?))).filter(|_| !full);
         if self.pretended.contains(&record.id) {
             // A dry run, and the mailbox is not made yet.
             return Ok(Some(nothing_there(here)));
         }
-        self.selected = None;
-        let selected = self.imap.select(&record.name, Access::ReadWrite, since).await?;
-        self.selected = Some((record.id, selected.uid_validity));
+        let mut selected = surveyed.transpose()?;
+        let mut settled = selected.as_ref().and_then(|selected| settled(record, picture, selected));
+        if settled.is_none() && self.selected.is_none_or(|(open, _)| open != record.id) {
+            // It takes further questions, for which it has to be the open one.
+            selected = None;
+        }
+        let selected = match selected {
+            Some(selected) => selected,
+            None => {
+                self.selected = None;
+                let selected = self.imap.select(&record.name, Access::ReadWrite, self.since(record)).await?;
+                self.selected = Some((record.id, selected.uid_validity));
+                selected
+            }
+        };
         if let Some(was) = record.uid_validity.filter(|was| *was != selected.uid_validity) {
             let doubt = Doubt::Epoch { was, is: selected.uid_validity };
             let reason = format!(
@@ -270,7 +323,11 @@ impl Pass<'_> {
             self.leave_out(record.name.to_string(), reason, true);
             return Ok(None);
         }
-        let (remote, exists, listed) = match self.view(record, picture, &selected).await? {
+        let viewed = match settled.take() {
+            Some(view) => Ok((view, selected.exists, selected.delta.is_none())),
+            None => self.view(record, picture, &selected).await?,
+        };
+        let (remote, exists, listed) = match viewed {
             Ok(view) => view,
             Err(doubt) => {
                 let reason = format!("{doubt}; nothing is concluded from that");
@@ -351,6 +408,25 @@ impl Pass<'_> {
         }
         Ok(self.imap.search(&missing).await?.is_empty())
     }
+}
+
+/// The view that opening a mailbox gave already, if it is complete and nothing in it has to be asked for once more.
+fn settled(record: &MailboxRecord, picture: &Picture, selected: &Selected) -> Option<RemoteView> {
+    let view = match (&record.checkpoint, &selected.delta, &selected.listed) {
+        (Some(checkpoint), Some(delta), _) => {
+            let numbers = Numbers {
+                uid_validity: selected.uid_validity,
+                exists: selected.exists,
+                highest_mod_seq: selected.highest_mod_seq,
+            };
+            let delta = Delta { changed: flags_of(&delta.changed)?, vanished: delta.vanished.clone() };
+            RemoteView::after(picture, checkpoint, &numbers, &delta).ok()?
+        }
+        (_, _, Some(listed)) => RemoteView::listed(flags_of(listed)?, selected.exists).ok()?,
+        _ => return None,
+    };
+    let is_whole = view.missing(picture).next().is_none();
+    is_whole.then_some(view)
 }
 
 /// What the status line says of a mailbox in which nothing changed since the checkpoint, on a server that counts

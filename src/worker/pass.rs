@@ -2,7 +2,8 @@
 
 use crate::mail::{BaseName, MailboxName, Uid, UidValidity};
 use crate::maildir::{NameGenerator, Root, RootMarker};
-use crate::remote::imap::{Access, Imap, Status};
+use crate::remote::error::Error as ImapError;
+use crate::remote::imap::{Access, Imap, Listing, Status};
 use crate::remote::session;
 use crate::store::{Settlement, Store};
 use crate::sync::{Action, Batch, Change, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture, Work};
@@ -75,7 +76,7 @@ async fn attempt(
     told.tier = Some(opened.imap.tier());
     // Nobody may be listening, here and below.
     let _ = events.send(Event::LoggedIn { peer: opened.peer });
-    let mut pass = Pass::new(job, mode, ground, opened.imap, events).await?;
+    let mut pass = Pass::new(job, mode, ground, (opened.imap, opened.listing), events).await?;
     let done = match task {
         Task::Mirror(only) => pass.run(only).await,
         Task::TakeBack(numbers) => pass.take_back(numbers).await,
@@ -127,6 +128,8 @@ pub(super) struct Pass<'j> {
     pub marked: u64,
     pub owner: crate::maildir::Owner,
     pub imap: Imap,
+    /// What the server listed when the session began, until it is judged, or is no longer all.
+    pub listing: Option<Result<Listing, ImapError>>,
     pub records: BTreeMap<MailboxId, MailboxRecord>,
     pub pictures: BTreeMap<MailboxId, Picture>,
     pub batches: Vec<Batch>,
@@ -164,7 +167,7 @@ impl<'j> Pass<'j> {
         job: &'j Job,
         mode: Mode,
         ground: Ground,
-        imap: Imap,
+        (imap, listing): (Imap, Result<Listing, ImapError>),
         events: UnboundedSender<Event>,
     ) -> Result<Self, Error> {
         let store = ground.store.clone();
@@ -182,6 +185,7 @@ impl<'j> Pass<'j> {
             marked: ground.marked,
             owner: ground.owner,
             imap,
+            listing: Some(listing),
             records: records.into_iter().map(|record| (record.id, record)).collect(),
             pictures: BTreeMap::new(),
             batches,

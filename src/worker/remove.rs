@@ -127,23 +127,23 @@ impl Pass<'_> {
 
     /// Expunges messages by their UIDs; without UIDPLUS they are only marked as yet. `before` is how far the removal was.
     async fn expunge(&mut self, uids: &UidSet, before: Option<Removing>) -> Result<(UidSet, Outcome), Error> {
-        let change = FlagChange { add: Flags::parse("\\Deleted"), remove: Flags::new() };
         let unchanged = before.map_or(Outcome::Moot, Outcome::Half);
+        if self.imap.capabilities().has("UIDPLUS") {
+            return match self.imap.remove(uids).await {
+                Ok(left) => Ok((left, unchanged)),
+                // The copy is made: that must not be forgotten, or it is made again.
+                Err(ImapError::Refused { .. }) if before.is_some() => Ok((uids.clone(), unchanged)),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let change = FlagChange { add: Flags::parse("\\Deleted"), remove: Flags::new() };
         match self.imap.store(uids, &change).await {
             Ok(_) => {}
-            // The copy is made: that must not be forgotten, or it is made again.
             Err(ImapError::Refused { .. }) if before.is_some() => return Ok((uids.clone(), unchanged)),
             Err(error) => return Err(error.into()),
         }
-        if !self.imap.capabilities().has("UIDPLUS") {
-            // The mark is remembered before anything is expunged: if somebody takes it off, the message stays.
-            return Ok((self.imap.search(uids).await?, Outcome::Half(Removing::Marked)));
-        }
-        match self.imap.expunge(uids).await {
-            Ok(()) => Ok((self.imap.search(uids).await?, unchanged)),
-            Err(ImapError::Refused { .. }) if before.is_some() => Ok((uids.clone(), unchanged)),
-            Err(error) => Err(error.into()),
-        }
+        // The mark is remembered before anything is expunged: if somebody takes it off, the message stays.
+        Ok((self.imap.search(uids).await?, Outcome::Half(Removing::Marked)))
     }
 
     /// Expunges what we marked, if nobody else has marked anything. It takes all of it, also what other batches are about:

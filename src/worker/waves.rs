@@ -5,6 +5,7 @@ use crate::maildir::print_of;
 use crate::sync::{Action, MailboxId, MailboxPlan, Phase, Route, Why, Work, spare, waves};
 use crate::worker::Error;
 use crate::worker::execute::own_fault;
+use crate::worker::flight::flights;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,13 @@ impl Pass<'_> {
         let next = self.next_uids(&plans, observed).await?;
         let mut failed = self.stranded(&plans, observed).await?;
         let mut touched = BTreeSet::new();
-        for (phase, works) in waves(&plans, &next, self.job.group) {
+        for (phase, mut works) in waves(&plans, &next, self.job.group) {
+            if phase == Phase::Add {
+                let inbox = self.records.values().find(|record| record.name.is_inbox()).map(|record| record.id);
+                for flight in flights(&mut works, self.job.group, inbox) {
+                    self.fetch_flight(flight, observed).await?;
+                }
+            }
             for work in works {
                 let Work::Messages { mailbox, uid_validity, mut actions, from } = work else { continue };
                 if phase == Phase::Remove {

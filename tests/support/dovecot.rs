@@ -131,6 +131,13 @@ impl Dovecot {
         delivered
     }
 
+    /// Gives a user the mail of another, with what Dovecot knows of it; the files of the messages are links.
+    pub fn copy_user(&self, from: &str, to: &str) {
+        let (source, target) = (self.user_maildir(from), self.user_maildir(to));
+        make_directory(target.parent().expect("a home"));
+        copy_directory(&source, &target);
+    }
+
     /// What Dovecot has logged.
     pub fn log(&self) -> String {
         log_in(self.base.path())
@@ -362,6 +369,21 @@ fn make_directory(path: &Path) {
     if !path.is_dir() {
         fs::create_dir(path).unwrap_or_else(|error| panic!("{path:?} cannot be made: {error}"));
         give_away(path);
+    }
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    make_directory(to);
+    for entry in fs::read_dir(from).expect("a directory").flatten() {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy_directory(&source, &target);
+        } else if entry.file_name().to_string_lossy().starts_with("dovecot") || source.ends_with("subscriptions") {
+            fs::copy(&source, &target).expect("copied");
+            give_away(&target);
+        } else {
+            fs::hard_link(&source, &target).expect("linked");
+        }
     }
 }
 

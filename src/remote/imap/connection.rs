@@ -109,6 +109,15 @@ impl Connection {
         }
     }
 
+    /// Sends on its way what was written, and that nothing follows.
+    pub(super) async fn close(&mut self) -> Result<(), Error> {
+        self.alive = false;
+        match self.session.get_mut().shutdown().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
     /// Waits for the next response; cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Response, Error> {
         self.check_alive()?;

@@ -122,7 +122,7 @@ impl Imap {
     /// # Errors
     /// When the server does not answer, or its count and its list differ.
     pub async fn search_all(&mut self) -> Result<UidSet, Error> {
-        self.search_keys(&["ALL".to_owned()]).await
+        self.search_keys(Vec::new(), &["ALL".to_owned()]).await
     }
 
     /// Finds which of `uids` are there.
@@ -130,8 +130,13 @@ impl Imap {
     /// # Errors
     /// As for [`search_all`](Self::search_all).
     pub async fn search(&mut self, uids: &UidSet) -> Result<UidSet, Error> {
+        self.search_behind(Vec::new(), uids).await
+    }
+
+    /// As [`search`](Self::search), in one flight with what goes before; the refusal of that is an error too.
+    pub(super) async fn search_behind(&mut self, before: Vec<Command>, uids: &UidSet) -> Result<UidSet, Error> {
         let keys: Vec<String> = uids.split(super::command::MAX_SET).iter().map(|part| format!("UID {part}")).collect();
-        let found = self.search_keys(&keys).await?;
+        let found = self.search_keys(before, &keys).await?;
         Ok(intersection(uids, &found))
     }
 
@@ -140,7 +145,7 @@ impl Imap {
     /// # Errors
     /// As for [`search_all`](Self::search_all).
     pub async fn search_deleted(&mut self) -> Result<UidSet, Error> {
-        self.search_keys(&["DELETED".to_owned()]).await
+        self.search_keys(Vec::new(), &["DELETED".to_owned()]).await
     }
 
     /// Fetches messages as a whole; their bodies go into `sink` while they arrive, the rest is the result.
@@ -277,14 +282,16 @@ impl Imap {
         Ok(bodies)
     }
 
-    /// Runs a SEARCH for each key and unites what they find. Each must be answered by a response: silence is no answer.
-    async fn search_keys(&mut self, keys: &[String]) -> Result<UidSet, Error> {
+    /// Runs a SEARCH for each key, behind what goes `before`, and unites what they find. Each must be answered by a
+    /// response: silence is no answer.
+    async fn search_keys(&mut self, before: Vec<Command>, keys: &[String]) -> Result<UidSet, Error> {
         let extended = self.capabilities.has("ESEARCH");
         let text = |key: &String| match extended {
             true => format!("UID SEARCH RETURN (ALL COUNT) {key}"),
             false => format!("UID SEARCH {key}"),
         };
-        let commands: Vec<Command> = keys.iter().map(|key| Command::new(SEARCH, text(key))).collect();
+        let mut commands = before;
+        commands.extend(keys.iter().map(|key| Command::new(SEARCH, text(key))));
         let mut found = UidSet::new();
         let (mut answers, mut lie) = (0, false);
         let mut add = |uids: &UidSet| uids.ranges().for_each(|(first, last)| found.insert_range(first, last));

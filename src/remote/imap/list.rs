@@ -2,7 +2,7 @@
 //!
 //! A STATUS that does not come means "unknown", never "empty": Dovecot answers OK and leaves out what it cannot read.
 
-use super::command::{Command, LIST, LSUB, STATUS, mailbox};
+use super::command::{Command, ENABLE, LIST, LSUB, STATUS, mailbox};
 use super::response::{ListLine, StatusLine, Untagged, uid_validity};
 use super::{Imap, Tier};
 use crate::mail::{MailboxName, ModSeq, SpecialUse, Uid, UidValidity, escape};
@@ -138,19 +138,25 @@ impl Imap {
     /// # Errors
     /// When the list is not complete: NO, BAD, a line that cannot be read, the end of the connection.
     pub async fn list(&mut self) -> Result<Listing, Error> {
+        self.list_behind(Vec::new()).await
+    }
+
+    /// Lists, in one flight with what goes before.
+    pub(super) async fn list_behind(&mut self, before: Vec<Command>) -> Result<Listing, Error> {
         self.connection.warnings.clear();
         let mut gathered = Gathered::default();
         let options = self.return_options().filter(|_| !self.mailboxes.no_return);
         let mut extended = options.is_some();
-        let mut subscriptions_known = match self.ask(options.as_deref().unwrap_or_default(), &mut gathered).await {
-            // Courier says NO, others BAD; both mean that it must be asked in the old way.
-            Err(Error::Refused { .. }) if extended => {
-                (self.mailboxes.no_return, extended) = (true, false);
-                gathered = Gathered::default();
-                self.ask("", &mut gathered).await?
-            }
-            answered => answered?,
-        };
+        let mut subscriptions_known =
+            match self.ask(before, options.as_deref().unwrap_or_default(), &mut gathered).await {
+                // Courier says NO, others BAD; both mean that it must be asked in the old way.
+                Err(Error::Refused { .. }) if extended => {
+                    (self.mailboxes.no_return, extended) = (true, false);
+                    gathered = Gathered::default();
+                    self.ask(Vec::new(), "", &mut gathered).await?
+                }
+                answered => answered?,
+            };
         subscriptions_known |= extended && self.capabilities.has("LIST-EXTENDED");
         if !(extended && self.capabilities.has("LIST-STATUS")) {
             self.ask_statuses(&mut gathered).await?;
@@ -174,20 +180,36 @@ impl Imap {
         Ok(gathered.statuses)
     }
 
-    /// Lists in one flight, with LSUB where `options` do not ask for subscriptions; tells whether LSUB was answered.
-    async fn ask(&mut self, options: &str, gathered: &mut Gathered) -> Result<bool, Error> {
-        let patterns = self.mailboxes.patterns();
-        let mut commands: Vec<Command> =
-            patterns.iter().map(|pattern| Command::new(LIST, format!("LIST \"\" {pattern}{options}"))).collect();
+    /// Lists in one flight, with what goes `before`, and with LSUB where `options` do not ask for subscriptions; tells
+    /// whether LSUB was answered. Namespaces that are told only now take a second flight, if LIST has to name them.
+    async fn ask(&mut self, before: Vec<Command>, options: &str, gathered: &mut Gathered) -> Result<bool, Error> {
+        let list = |pattern: &String| Command::new(LIST, format!("LIST \"\" {pattern}{options}"));
+        let asked = self.mailboxes.patterns();
+        let enables = before.iter().any(|command| command.verb == ENABLE);
+        let mut commands = before;
+        commands.extend(asked.iter().map(list));
         if !options.contains("SUBSCRIBED") {
             commands.push(Command::new(LSUB, "LSUB \"\" \"*\""));
         }
-        let outcomes = self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await?;
+        let mut enabled = Vec::new();
+        let mailboxes = &mut self.mailboxes;
+        let mut take = |_, untagged| match untagged {
+            Untagged::Enabled(names) => enabled.extend(names.iter().map(|name| name.to_ascii_uppercase())),
+            Untagged::Namespace(spaces) => mailboxes.take_namespaces(spaces),
+            untagged => gathered.take(untagged),
+        };
+        let mut outcomes = self.connection.run(&commands, &mut take).await?;
+        if enables && !enabled.iter().any(|name| name == "QRESYNC") {
+            self.capabilities.disable("QRESYNC");
+        }
+        let hidden: Vec<String> = self.mailboxes.patterns().into_iter().filter(|p| !asked.contains(p)).collect();
+        let more: Vec<Command> = hidden.iter().map(list).collect();
+        outcomes.extend(self.connection.run(&more, &mut |_, untagged| gathered.take(untagged)).await?);
         let mut subscriptions_known = false;
-        for (command, outcome) in commands.iter().zip(outcomes) {
+        for (command, outcome) in commands.iter().chain(&more).zip(outcomes) {
             match outcome {
                 Ok(_) => subscriptions_known |= command.verb == LSUB,
-                Err(Error::Refused { .. }) if command.verb == LSUB => {}
+                Err(Error::Refused { .. }) if command.verb != LIST => {}
                 Err(error) => return Err(error),
             }
         }

@@ -46,13 +46,8 @@ impl Imap {
             };
             told = greeting.capabilities();
         }
-        let mut imap = Self {
-            connection,
-            capabilities: Capabilities::new(disabled),
-            preauth,
-            enabled: Vec::new(),
-            mailboxes: Mailboxes::default(),
-        };
+        let mut imap =
+            Self { connection, capabilities: Capabilities::new(disabled), preauth, mailboxes: Mailboxes::default() };
         imap.learn_capabilities(told).await?;
         Ok(imap)
     }
@@ -148,12 +143,13 @@ impl Imap {
         self.logged_in(done, offered).await
     }
 
-    /// Says goodbye and waits for the answer.
+    /// Says goodbye and closes the connection; the answer is not waited for, since nothing depends on it.
     ///
     /// # Errors
-    /// When the connection is lost before the answer; nothing depends on it.
+    /// When the connection is lost already.
     pub async fn logout(mut self) -> Result<(), Error> {
-        self.connection.exec(Command::bare(LOGOUT), &mut |_, _| {}).await.map(drop)
+        self.connection.send(&Command::bare(LOGOUT)).await?;
+        self.connection.close().await
     }
 
     async fn logged_in(&mut self, done: Condition, offered: Option<Vec<String>>) -> Result<(), Error> {

@@ -11,6 +11,7 @@ mod condition;
 mod connection;
 mod date;
 mod fetch;
+mod flight;
 mod framer;
 mod list;
 mod login;
@@ -27,6 +28,7 @@ pub use append::{Appended, Upload};
 pub use capability::{Capabilities, Tier};
 pub use connection::News;
 pub use fetch::{FetchedBody, FetchedFlags, FetchedHeader};
+pub use flight::{Errand, Landing};
 pub use framer::BodyChunk;
 pub use list::{Listed, Listing, Status};
 pub use select::{Access, Delta, SelectRequest, Selected};
@@ -44,7 +46,6 @@ pub struct Imap {
     connection: Connection,
     capabilities: Capabilities,
     preauth: bool,
-    enabled: Vec<String>,
     mailboxes: Mailboxes,
 }
 
@@ -64,13 +65,13 @@ impl Imap {
         self.connection.is_alive()
     }
 
-    /// Enables QRESYNC or CONDSTORE and asks for the namespaces, in one flight; once after the login.
+    /// Enables QRESYNC or CONDSTORE, asks for the namespaces and lists, all in one flight; once after the login.
     ///
     /// A server that offers QRESYNC and does not enable it is taken for one without.
     ///
     /// # Errors
-    /// When the connection is lost; a refusal is none.
-    pub async fn prepare(&mut self) -> Result<(), Error> {
+    /// As for [`list`](Self::list); the refusal of anything else is none.
+    pub async fn prepare(&mut self) -> Result<Listing, Error> {
         let mut commands = Vec::new();
         let wanted = match self.tier() {
             Tier::A => Some("QRESYNC"),
@@ -81,17 +82,7 @@ impl Imap {
         if self.capabilities.has("NAMESPACE") {
             commands.push(Command::bare(NAMESPACE));
         }
-        let (enabled, mailboxes) = (&mut self.enabled, &mut self.mailboxes);
-        let mut take = |_, untagged| match untagged {
-            Untagged::Enabled(names) => enabled.extend(names.iter().map(|name| name.to_ascii_uppercase())),
-            Untagged::Namespace(spaces) => mailboxes.take_namespaces(spaces),
-            _ => {}
-        };
-        self.connection.run(&commands, &mut take).await?;
-        if self.tier() == Tier::A && !self.enabled.iter().any(|name| name == "QRESYNC") {
-            self.capabilities.disable("QRESYNC");
-        }
-        Ok(())
+        self.list_behind(commands).await
     }
 
     /// Gives the server the opportunity to tell news (RFC 9051, section 6.1.2).

@@ -3,7 +3,7 @@
 //! A delta is no proof: Dovecot without its index answers an empty one although messages are gone, and servers answer
 //! an empty one to a checkpoint that they do not know. The caller holds it against the numbers in [`Selected`].
 
-use super::command::{Command, SELECT, mailbox};
+use super::command::{Command, FETCH, SELECT, mailbox};
 use super::condition::{Condition, Status};
 use super::connection::News;
 use super::fetch::{FetchedFlags, Gathering};
@@ -30,6 +30,8 @@ pub struct SelectRequest {
     pub access: Access,
     /// The checkpoint since which changes are wanted; only tier A answers that.
     pub since: Option<(UidValidity, ModSeq)>,
+    /// Whether every message is to be listed with its flags, in the same flight.
+    pub list: bool,
 }
 
 /// An open mailbox.
@@ -50,6 +52,8 @@ pub struct Selected {
     pub read_only: bool,
     /// What changed since the checkpoint; `None`: not asked, or not answered by this tier.
     pub delta: Option<Delta>,
+    /// Every message, if that was asked and answered; to be held against `exists`, for what came or went meanwhile.
+    pub listed: Option<Vec<FetchedFlags>>,
 }
 
 /// What changed in a mailbox since a checkpoint.
@@ -72,27 +76,39 @@ impl Imap {
         access: Access,
         since: Option<(UidValidity, ModSeq)>,
     ) -> Result<Selected, Error> {
-        self.select_many(&[SelectRequest { name: name.clone(), access, since }]).await?.remove(0)
+        let request = SelectRequest { name: name.clone(), access, since, list: false };
+        self.select_many(&[request]).await?.remove(0)
     }
 
-    /// Opens mailboxes one after the other in one flight; the last one that could be opened stays open.
+    /// Opens mailboxes one after the other in one flight, and lists those of which that is wanted. The last one stays
+    /// open, if it could be opened.
     ///
     /// # Errors
     /// When the connection is lost; a refusal stands in its place of the result.
     pub async fn select_many(&mut self, requests: &[SelectRequest]) -> Result<Vec<Result<Selected, Error>>, Error> {
-        let commands: Vec<Command> = requests.iter().map(|request| self.select_command(request)).collect();
+        let mut commands = Vec::new();
+        for request in requests {
+            commands.push(self.select_command(request));
+            if request.list {
+                commands.push(Command::new(FETCH, "UID FETCH 1:* (UID FLAGS)"));
+            }
+        }
         let tier = self.tier();
-        let mut drafts: Vec<Draft> = requests.iter().map(|_| Draft::default()).collect();
+        let mut drafts: Vec<Draft> = commands.iter().map(|_| Draft::default()).collect();
         self.connection.news = News::default();
-        // SELECTs are answered in their order, and each one's data stands before its tag.
+        // A SELECT is answered after all that goes before it and before all that follows, so each command's data stands
+        // before its tag.
         let mut take = |answered: usize, untagged| {
             if let Some(draft) = drafts.get_mut(answered) {
                 draft.take(untagged);
             }
         };
         let outcomes = self.connection.run(&commands, &mut take).await?;
+        let mut answers = drafts.into_iter().zip(outcomes);
         let mut opened = Vec::with_capacity(requests.len());
-        for ((request, draft), done) in requests.iter().zip(drafts).zip(outcomes) {
+        for request in requests {
+            let Some((draft, done)) = answers.next() else { break };
+            let listed = if request.list { answers.next() } else { None };
             let wants_delta = request.since.is_some() && tier == Tier::A;
             // Dovecot tells mod-sequences also to who has disabled them.
             let mod_seqs = tier != Tier::C;
@@ -102,7 +118,9 @@ impl Imap {
                     match draft.finish(&done, request.access, wants_delta) {
                         Ok(selected) => {
                             let highest_mod_seq = selected.highest_mod_seq.filter(|_| mod_seqs);
-                            Ok(Selected { highest_mod_seq, ..selected })
+                            let listed = listed.and_then(|(draft, done)| Some((draft, done.ok()?)));
+                            let listed = listed.map(|(draft, _)| draft.changed.finish(None));
+                            Ok(Selected { highest_mod_seq, listed, ..selected })
                         }
                         Err(Error::Protocol(reason)) => return Err(self.connection.protocol(reason)),
                         Err(error) => Err(error),
@@ -114,7 +132,7 @@ impl Imap {
         Ok(opened)
     }
 
-    fn select_command(&self, request: &SelectRequest) -> Command {
+    pub(super) fn select_command(&self, request: &SelectRequest) -> Command {
         let verb = match request.access {
             Access::ReadWrite => "SELECT",
             Access::ReadOnly => "EXAMINE",
@@ -198,6 +216,7 @@ impl Draft {
             permanent_flags: permanent_flags.unwrap_or_else(Storable::everything),
             read_only: access == Access::ReadOnly || done.has_code("READ-ONLY"),
             delta,
+            listed: None,
         })
     }
 }

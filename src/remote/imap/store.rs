@@ -60,12 +60,15 @@ impl Imap {
         self.transfer(COPY, uids, target).await
     }
 
-    /// Removes those of `uids` that have `\Deleted`; needs UIDPLUS.
+    /// Marks messages with `\Deleted`, expunges them, and looks which of them are there still, all in one flight; needs
+    /// UIDPLUS.
     ///
     /// # Errors
-    /// When a command is refused.
-    pub async fn expunge(&mut self, uids: &UidSet) -> Result<(), Error> {
-        self.connection.exec_all(&Command::over(UID_EXPUNGE, uids, ""), &mut |_, _| {}).await.map(drop)
+    /// When a command is refused; some may be gone all the same.
+    pub async fn remove(&mut self, uids: &UidSet) -> Result<UidSet, Error> {
+        let mut commands = Command::over(STORE, uids, "+FLAGS (\\Deleted)");
+        commands.extend(Command::over(UID_EXPUNGE, uids, ""));
+        self.search_behind(commands, uids).await
     }
 
     /// Removes every message that has `\Deleted`, whoever set it.

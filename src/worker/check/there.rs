@@ -2,7 +2,8 @@
 
 use super::{Check, Finding, Proven};
 use crate::mail::{SpecialUse, escape};
-use crate::remote::imap::{Capabilities, Imap, Tier};
+use crate::remote::error::Error as ImapError;
+use crate::remote::imap::{Capabilities, Listing, Tier};
 use crate::remote::session::{self, Opened, Reached};
 use crate::remote::{Endpoint, Secret, Target, secret};
 use crate::worker::{Job, map};
@@ -39,7 +40,7 @@ pub(super) async fn look_there(job: &Job) -> Vec<Finding> {
         findings.extend(skip(0, "there is no secret to log in with"));
         return findings;
     }
-    let Opened { mut imap, mechanism, .. } = match session::log_in(reached, &endpoint).await {
+    let Opened { imap, listing, mechanism, .. } = match session::log_in(reached, &endpoint).await {
         Ok(opened) => opened,
         Err(error) => {
             findings.push(Finding::error(Check::Login, error));
@@ -56,7 +57,7 @@ pub(super) async fn look_there(job: &Job) -> Vec<Finding> {
         ),
     ));
     findings.push(able(imap.capabilities(), imap.tier(), &job.endpoint.disabled_extensions));
-    findings.push(mailboxes(job, &mut imap).await);
+    findings.push(mailboxes(job, listing));
     let _ = imap.logout().await;
     findings
 }
@@ -118,8 +119,8 @@ fn able(capabilities: &Capabilities, tier: Tier, disabled: &[String]) -> Finding
     Finding { notes, ..Finding::ok(Check::Server, tells) }
 }
 
-async fn mailboxes(job: &Job, imap: &mut Imap) -> Finding {
-    let listing = match imap.list().await {
+fn mailboxes(job: &Job, listing: Result<Listing, ImapError>) -> Finding {
+    let listing = match listing {
         Ok(listing) => listing,
         Err(error) => return Finding::error(Check::Mailboxes, error),
     };

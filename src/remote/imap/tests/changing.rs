@@ -99,17 +99,22 @@ async fn a_missing_mailbox_tells_that_it_should_be_created() {
 #[tokio::test]
 async fn an_expunge_by_uid_removes_nothing_else() {
     let script = [
-        "C: A0002 UID EXPUNGE 4:5",
+        "C: A0002 UID STORE 4:6 +FLAGS (\\Deleted)",
+        "C: A0003 UID EXPUNGE 4:6",
+        "C: A0004 UID SEARCH RETURN (ALL COUNT) UID 4:6",
+        "S: A0002 OK",
         "S: * VANISHED 4",
         "S: * VANISHED 5",
-        "S: A0002 OK",
-        "C: A0003 EXPUNGE",
+        "S: A0003 OK",
+        "S: * ESEARCH (TAG A0004) UID ALL 6 COUNT 1",
+        "S: A0004 OK",
+        "C: A0005 EXPUNGE",
         "S: * 3 EXISTS",
         "S: * 2 EXPUNGE",
-        "S: A0003 OK",
+        "S: A0005 OK",
     ];
     let (mut imap, server) = session(FULL, &script).await;
-    imap.expunge(&uids("4:5")).await.expect("expunged");
+    assert_eq!(imap.remove(&uids("4:6")).await.expect("an answer"), uids("6"));
     assert_eq!(imap.take_news().vanished, uids("4:5"));
     imap.expunge_all().await.expect("expunged");
     assert_eq!(imap.take_news(), News { exists: Some(2), expunged: 1, vanished: UidSet::new() });

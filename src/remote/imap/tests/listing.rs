@@ -3,7 +3,8 @@
 use super::*;
 use crate::mail::SpecialUse;
 
-const RETURN: &str = "RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ))";
+pub(super) const RETURN: &str =
+    "RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ))";
 
 fn names(listing: &Listing) -> Vec<&str> {
     listing.mailboxes.iter().map(|listed| listed.name.as_wire()).collect()
@@ -79,19 +80,18 @@ async fn a_list_that_is_refused_is_no_empty_list() {
 async fn a_list_without_one_of_its_namespaces_is_not_complete() {
     let script = [
         "C: A0002 NAMESPACE",
+        "C: A0003 LIST \"\" \"*\"",
+        "C: A0004 LSUB \"\" \"*\"",
         "S: * NAMESPACE ((\"\" \"/\")(\"#mh/\" \"/\")) NIL NIL",
         "S: A0002 OK",
-        "C: A0003 LIST \"\" \"*\"",
-        "C: A0004 LIST \"\" \"#mh/*\"",
-        "C: A0005 LSUB \"\" \"*\"",
         "S: * LIST () \"/\" INBOX",
         "S: A0003 OK",
-        "S: A0004 NO [SERVERBUG] not now",
-        "S: A0005 OK",
+        "S: A0004 OK",
+        "C: A0005 LIST \"\" \"#mh/*\"",
+        "S: A0005 NO [SERVERBUG] not now",
     ];
     let (mut imap, server) = session("IMAP4rev1 NAMESPACE", &script).await;
-    imap.prepare().await.expect("prepared");
-    assert!(matches!(error(imap.list().await), Error::Refused { .. }));
+    assert!(matches!(error(imap.prepare().await), Error::Refused { .. }));
     server.finish().await;
 }
 
@@ -144,23 +144,22 @@ async fn a_list_line_that_cannot_be_read_is_an_error() {
 async fn mailboxes_of_others_are_left_out_and_hidden_namespaces_are_asked_for() {
     let script = [
         "C: A0002 NAMESPACE",
+        "C: A0003 LIST \"\" \"*\"",
+        "C: A0004 LSUB \"\" \"*\"",
         "S: * NAMESPACE ((\"\" \"/\")(\"#mh/\" \"/\")) ((\"Users/\" \"/\")) ((\"Public/\" \"/\"))",
         "S: A0002 OK",
-        "C: A0003 LIST \"\" \"*\"",
-        "C: A0004 LIST \"\" \"#mh/*\"",
-        "C: A0005 LSUB \"\" \"*\"",
         "S: * LIST (\\Noselect) \"/\" Public",
         "S: * LIST () \"/\" Public/news",
         "S: * LIST () \"/\" Users/x",
         "S: * LIST (\\Noselect) \"/\" Publicity",
         "S: A0003 OK",
-        "S: * LIST (\\Noselect) \"/\" #mh/in",
         "S: A0004 OK",
+        "C: A0005 LIST \"\" \"#mh/*\"",
+        "S: * LIST (\\Noselect) \"/\" #mh/in",
         "S: A0005 OK",
     ];
     let (mut imap, server) = session("IMAP4rev1 NAMESPACE", &script).await;
-    imap.prepare().await.expect("prepared");
-    assert_eq!(names(&imap.list().await.expect("a list")), ["#mh/in", "Publicity"]);
+    assert_eq!(names(&imap.prepare().await.expect("a list")), ["#mh/in", "Publicity"]);
     server.finish().await;
 }
 

@@ -1,6 +1,7 @@
 //! Dialogues with a scripted server: `C:` is what the client must say, `S:` what the server answers.
 
 mod changing;
+mod flying;
 mod framing;
 mod lies;
 mod listing;

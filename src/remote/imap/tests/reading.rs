@@ -52,6 +52,36 @@ async fn a_select_with_a_checkpoint_tells_what_changed() {
 }
 
 #[tokio::test]
+async fn mailboxes_are_opened_and_listed_in_one_flight() {
+    let script = [
+        "C: A0002 SELECT \"a\" (CONDSTORE)",
+        "C: A0003 UID FETCH 1:* (UID FLAGS)",
+        "C: A0004 SELECT \"b\" (CONDSTORE)",
+        "C: A0005 UID FETCH 1:* (UID FLAGS)",
+        "S: * 1 EXISTS",
+        "S: * OK [UIDVALIDITY 7] x",
+        "S: A0002 OK",
+        "S: * 1 FETCH (UID 5 FLAGS (\\Seen))",
+        "S: A0003 OK",
+        "S: * OK [CLOSED] x",
+        "S: * 2 EXISTS",
+        "S: * OK [UIDVALIDITY 8] x",
+        "S: A0004 OK",
+        "S: * 1 FETCH (UID 5 FLAGS ())",
+        "S: A0005 NO not now",
+    ];
+    let (mut imap, server) = session(FULL, &script).await;
+    let request = |wire| SelectRequest { name: name(wire), access: Access::ReadWrite, since: None, list: true };
+    let opened = imap.select_many(&[request("a"), request("b")]).await.expect("answers");
+    server.finish().await;
+    let [Ok(a), Ok(b)] = opened.as_slice() else { panic!("{opened:?}") };
+    let flags = Some(Flags::parse("\\Seen"));
+    assert_eq!(a.listed.as_deref(), Some(&[FetchedFlags { uid: uid(5), flags, size: None, mod_seq: None }][..]));
+    // What is refused is unknown, and no part of it is shown.
+    assert_eq!((b.uid_validity, &b.listed), (epoch(8), &None));
+}
+
+#[tokio::test]
 async fn several_selects_in_one_flight_get_each_its_own_data() {
     let script = [
         "C: A0002 SELECT \"a\" (CONDSTORE)",
@@ -70,7 +100,7 @@ async fn several_selects_in_one_flight_get_each_its_own_data() {
         "S: A0004 OK x",
     ];
     let (mut imap, server) = session(FULL, &script).await;
-    let request = |wire, access| SelectRequest { name: name(wire), access, since: None };
+    let request = |wire, access| SelectRequest { name: name(wire), access, since: None, list: false };
     let requests = [request("a", Access::ReadWrite), request("b", Access::ReadOnly), request("c", Access::ReadWrite)];
     let opened = imap.select_many(&requests).await.expect("answers");
     server.finish().await;
