@@ -1,8 +1,9 @@
 //! The configuration, read from texts: what is accepted, what is refused, and in which words.
 
 use mailtwin::config::{Account, Config, ConfigError, Environment, Source};
+use mailtwin::maildir::Keywords;
 use mailtwin::remote::{Mechanism, Secret, Security, Target, TlsVersion};
-use mailtwin::sync::{Deletion, Guard};
+use mailtwin::sync::{Answer, Answers, Deletion, Guard, Policy};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,6 +71,7 @@ fn the_least_that_works_has_the_documented_defaults() {
     assert_eq!(account.delete, Deletion::Trash);
     assert_eq!(account.keep_deleted, Duration::from_secs(14 * 24 * 3600));
     assert_eq!(account.guard, Guard { deletions: 50, percent: 25, emptied: 5, per_10_minutes: 500 });
+    assert_eq!(account.keywords, Keywords::Dovecot);
 }
 
 #[test]
@@ -135,6 +137,7 @@ fn every_key_that_works_is_read() {
         delete = "expunge"
         keep-deleted = "0s"
         guard = {{ deletions = 1, per-10-minutes = 7 }}
+        keywords = "none"
         disable-extensions = ["qresync"]
     "#
     ));
@@ -154,6 +157,46 @@ fn every_key_that_works_is_read() {
     assert_eq!(account.delete, Deletion::Expunge);
     assert_eq!(account.keep_deleted, Duration::ZERO);
     assert_eq!(account.guard, Guard { deletions: 1, per_10_minutes: 7, ..Guard::default() });
+    assert_eq!(account.keywords, Keywords::None);
+    assert_eq!(account.policy, Policy::TWO_WAY);
+}
+
+#[test]
+fn a_mode_is_a_policy_and_a_finer_one_keeps_what_it_does_not_list() {
+    for (mode, policy) in [("two-way", Policy::TWO_WAY), ("mirror", Policy::MIRROR), ("archive", Policy::ARCHIVE)] {
+        assert_eq!(account(&with(&format!("mode = \"{mode}\""))).policy, policy);
+    }
+    let finer = account(&with("policy = { pull = [\"new\", \"flags\"], push = [\"flags\"] }")).policy;
+    let (yes, no) = (Answer::Allow, Answer::Keep);
+    assert_eq!(finer.pull, Answers { new: yes, gone: no, flags: yes });
+    assert_eq!(finer.push, Answers { new: no, gone: no, flags: yes });
+    assert_eq!(account(&with("policy.pull = [\"new\"]")).policy.push, Answers { new: no, gone: no, flags: no });
+    // What the account says itself stands against the defaults, whichever of the two it is.
+    let defaults = "[defaults]\nmode = \"mirror\"\n";
+    assert_eq!(account(&format!("{LEAST}{defaults}")).policy, Policy::MIRROR);
+    let own = with("policy = { push = [\"new\"] }");
+    assert_eq!(account(&format!("{own}\n{defaults}")).policy.push.new, Answer::Allow);
+    // `delete` of the defaults is meant for the other accounts.
+    account(&format!("{}\n[defaults]\ndelete = \"expunge\"\n", with("mode = \"mirror\"")));
+    account(&with("mode = \"archive\"\ndelete = \"never\""));
+}
+
+#[test]
+fn a_policy_that_makes_no_sense_is_refused_with_a_sentence() {
+    for (lines, expected) in [
+        ("mode = \"both\"", "write \"two-way\" or \"mirror\" or \"archive\""),
+        ("mode = \"mirror\"\npolicy = { pull = [\"new\"] }", "`policy` and `mode` exclude each other"),
+        ("policy = { pull = [] }", "this `policy` allows nothing"),
+        ("policy = { pull = [\"flags\"], push = [\"gone\"] }", "lets no new message pass on either side"),
+        ("policy = { pull = [\"New\"] }", "this list cannot be `pull`; write [\"new\", \"gone\", \"flags\"]"),
+        ("policy = { pul = [\"new\"] }", "unknown key `pul` in `policy`; did you mean `pull`?"),
+        ("policy = \"mirror\"", "this text cannot be `policy`; write a table such as"),
+        ("mode = \"mirror\"\ndelete = \"expunge\"", "such deletions never reach the server"),
+        ("policy = { pull = [\"new\"], push = [\"new\"] }\ndelete = \"trash\"", "such deletions never reach"),
+    ] {
+        let found = problems(&with(lines));
+        assert!(found.len() == 1 && found[0].contains(expected), "{lines}: {found:?}");
+    }
 }
 
 #[test]
@@ -211,9 +254,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("layout = \"flat\"", "layout"),
     ("rename = { \"Sent Items\" = \"Sent\" }", "rename"),
     ("subscribed-only = false", "subscribed-only"),
-    ("mode = \"mirror\"", "mode"),
-    ("mode = \"archive\"", "mode"),
-    ("policy = { pull = [\"new\"] }", "policy"),
     ("create-mailboxes = \"both\"", "create-mailboxes"),
     ("delete-mailboxes = \"none\"", "delete-mailboxes"),
     ("max-size = \"50 MiB\"", "max-size"),
@@ -222,7 +262,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("limit = \"2 MB/s\"", "limit"),
     ("quirks = {}", "quirks"),
     ("flags-every = \"15m\"", "flags-every"),
-    ("keywords = \"dovecot\"", "keywords"),
     ("live = true", "live"),
     ("every = \"5m\"", "every"),
     ("connections = 3", "connections"),
@@ -259,7 +298,7 @@ fn the_interface_has_no_third_kind_of_key() {
     let known: Vec<&str> = text.rsplit("the keys here are ").next().expect("the list").split(", ").collect();
     assert!(known.contains(&"host") && known.len() > 20, "{known:?}");
     for key in known {
-        let with_values = ["type", "layout", "mode"].contains(&key);
+        let with_values = ["type", "layout"].contains(&key);
         assert!(with_values || !later.contains(&key), "{key} both works and does not");
     }
 }
@@ -275,6 +314,7 @@ fn a_wrong_value_is_refused_with_what_is_expected() {
         ("timeout = \"60\"", "this text cannot be `timeout`: time unit needed"),
         ("timeout = \"0s\"", "write a duration from 1s to 1h"),
         ("delete = \"bin\"", "write \"trash\" or \"expunge\" or \"never\""),
+        ("keywords = \"maildir\"", "write \"dovecot\" or \"database\" or \"none\""),
         ("mailboxes = \"*\"", "this text cannot be `mailboxes`; write a list such as [\"*\", \"!Junk\"]"),
         ("mailboxes = []", "write a list such as"),
         ("mailboxes = [\"!\"]", "write patterns that are not empty"),

@@ -2,7 +2,7 @@
 //!
 //! The golden file is for people to read: `base` is what was agreed, `+S` has `\Seen` besides, `+F` has `\Flagged`.
 
-use mailtwin::mail::{BaseName, FlagChange, Flags, Storable};
+use mailtwin::mail::{BaseName, FlagChange, Flags, Keyword, Storable};
 use mailtwin::sync::{
     Hold, Lone, Pair, Policy, Quarantine, Remembered, Removing, Route, Rules, Side, Verdict, Why, Word, verdict,
 };
@@ -11,8 +11,10 @@ use std::fmt::Write as _;
 const NOW: u64 = 1000;
 
 fn rules(policy: Policy) -> Rules {
-    let all = Storable::everything();
-    Rules { policy, remote_flags: all.clone(), local_flags: all, route: Route::Expunge, now: NOW }
+    // The Maildir says something of those keywords only that have a letter.
+    let mut lettered = Storable::everything();
+    lettered.flags.insert_keyword(Keyword::new("base").expect("a keyword"));
+    Rules { policy, remote_flags: Storable::everything(), local_flags: lettered, route: Route::Expunge, now: NOW }
 }
 
 fn base() -> Flags {

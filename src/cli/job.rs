@@ -24,6 +24,8 @@ pub(super) fn job(account: &Account, config: &Config) -> Job {
         state_dir: config.state_dir.clone(),
         wanted: Arc::new(move |name| patterns.include(name)),
         deletion: account.delete,
+        policy: account.policy,
+        keywords: account.keywords,
         guard: account.guard,
         keep_deleted: account.keep_deleted,
         group: group(),

@@ -8,11 +8,13 @@ use super::environment::Environment;
 use super::keys;
 use super::path;
 use super::patterns::Patterns;
+use super::policy;
 use super::problem::{Fault, Faults};
 use super::raw::{Section, Value};
 use crate::mail::escape;
+use crate::maildir::Keywords;
 use crate::remote::Endpoint;
-use crate::sync::{Deletion, Guard};
+use crate::sync::{Deletion, Guard, Policy};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +63,10 @@ pub struct Account {
     pub keep_deleted: Duration,
     /// From how many deletions on a person is asked.
     pub guard: Guard,
+    /// What may be done with the changes of each side, from `mode` or `policy`.
+    pub policy: Policy,
+    /// Where keywords live in the Maildir.
+    pub keywords: Keywords,
 }
 
 /// Reads the table of an account; `None` if something in it is wrong, which is then in `faults`.
@@ -80,7 +86,6 @@ pub(super) fn read(
     }
     section.refuse_others(keys::ACCOUNT, keys::ACCOUNT_LATER, faults);
     only_now(section, "layout", "nested", &["maildir++", "flat"], faults);
-    only_now(section, "mode", "two-way", &["mirror", "archive"], faults);
 
     let endpoint = endpoint::read(section, environment, faults);
     let maildir = maildir(section, environment);
@@ -91,6 +96,10 @@ pub(super) fn read(
     });
     let keep_deleted = optional(section, "keep-deleted", faults, |value| value.duration(Duration::ZERO..=3650 * DAY));
     let guard = section.get("guard").map_or(Some(Guard::default()), |value| guard(&value, faults));
+    let policy = policy::read(section, faults);
+    let keywords = optional(section, "keywords", faults, |value| {
+        value.choice(&[("dovecot", Keywords::Dovecot), ("database", Keywords::Database), ("none", Keywords::None)])
+    });
     Some(Account {
         name,
         endpoint: endpoint?,
@@ -99,6 +108,8 @@ pub(super) fn read(
         delete: delete?.unwrap_or_default(),
         keep_deleted: keep_deleted?.unwrap_or(14 * DAY),
         guard: guard?,
+        keywords: keywords?.unwrap_or_default(),
+        policy: policy?,
     })
 }
 

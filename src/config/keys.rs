@@ -7,7 +7,7 @@ use std::ops::Range;
 /// The keys outside every account.
 pub(super) const TOP: &[&str] = &["state-dir", "defaults", "account"];
 
-/// The keys of an account that this version reads. `type`, `layout` and `mode` have values that it does not do yet.
+/// The keys of an account that this version reads. `type` and `layout` have values that it does not do yet.
 pub(super) const ACCOUNT: &[&str] = &[
     "type",
     "host",
@@ -33,13 +33,14 @@ pub(super) const ACCOUNT: &[&str] = &[
     "delete",
     "keep-deleted",
     "guard",
+    "keywords",
+    "policy",
 ];
 
 /// The keys of an account that a later version reads. They are refused, since an owner who wrote one relies on it.
 pub(super) const ACCOUNT_LATER: &[&str] = &[
     "rename",
     "subscribed-only",
-    "policy",
     "create-mailboxes",
     "delete-mailboxes",
     "max-size",
@@ -48,7 +49,6 @@ pub(super) const ACCOUNT_LATER: &[&str] = &[
     "limit",
     "quirks",
     "flags-every",
-    "keywords",
     "live",
     "every",
     "connections",
@@ -68,6 +68,9 @@ pub(super) const PASSWORD: &[&str] = &["command", "file", "credential", "env"];
 /// The keys of `oauth2` that work, and those that do not yet.
 pub(super) const OAUTH2: &[&str] = &["token-command"];
 pub(super) const OAUTH2_LATER: &[&str] = &["provider", "client-id", "client-secret"];
+
+/// The keys of `policy`.
+pub(super) const POLICY: &[&str] = &["pull", "push"];
 
 /// The keys of `guard`.
 pub(super) const GUARD: &[&str] = &["deletions", "percent", "emptied", "per-10-minutes"];

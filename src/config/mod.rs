@@ -10,6 +10,7 @@ mod environment;
 mod keys;
 mod path;
 mod patterns;
+mod policy;
 mod problem;
 mod raw;
 

@@ -261,6 +261,12 @@ impl Storable {
     pub fn mask(&self, agreed: &Flags, seen: &Flags) -> Flags {
         self.part_of(seen).union(&agreed.difference(&self.part_of(agreed)))
     }
+
+    /// The same for a side that can tell of what is listed only, although it could store other keywords: a Maildir with
+    /// letters to spare says nothing of a keyword that has none.
+    pub fn mask_listed(&self, agreed: &Flags, seen: &Flags) -> Flags {
+        seen.intersection(&self.flags).union(&agreed.difference(&self.flags))
+    }
 }
 
 impl fmt::Display for Flags {

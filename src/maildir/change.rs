@@ -5,9 +5,9 @@
 //!
 //! Nothing here is durable before [`Folder::sync`]: a batch pays for one.
 
-use crate::mail::{BaseName, FlagChange, Flags};
+use crate::mail::{BaseName, FlagChange, Flags, Storable};
 use crate::maildir::scan::{ScannedFile, Subdir};
-use crate::maildir::{Error, FileName, Folder, Retention, letters, print};
+use crate::maildir::{Error, FileName, Folder, Letters, Retention};
 use std::time::SystemTime;
 
 /// What became of a change of flags.
@@ -27,7 +27,7 @@ const TRIES: usize = 3;
 /// Changes the flags of a message by renaming it, if they are still the expected ones.
 ///
 /// Letters without a meaning for us stay. A message in `new` that is renamed goes to `cur`; none ever goes back.
-/// Flags that have no letter are left out of `expected` and `change`.
+/// Flags that have no letter are left out of `expected` and `change`: [`Folder::learn`] gives letters to keywords.
 pub fn set_flags(
     folder: &Folder,
     base: &BaseName,
@@ -35,15 +35,16 @@ pub fn set_flags(
     expected: &Flags,
     change: &FlagChange,
 ) -> Result<Changed, Error> {
-    let letters = letters();
-    let expected = letters.part_of(expected);
+    let letters = folder.letters();
+    let storable = Storable { any_keyword: false, ..letters.storable() };
+    let expected = storable.part_of(expected);
     let mut file = known.clone();
     for _ in 0..TRIES {
         if file.flags != expected {
             return Ok(Changed::Moved(file));
         }
-        let flags = letters.part_of(&change.apply(&file.flags));
-        match rename(folder, base, &file, &flags) {
+        let flags = storable.part_of(&change.apply(&file.flags));
+        match rename(folder, &letters, base, &file, &flags) {
             Err(error) if error.is_missing() => match folder.find(base)? {
                 Some(found) => file = found,
                 None => return Ok(Changed::Gone),
@@ -54,14 +55,20 @@ pub fn set_flags(
     Ok(Changed::Moved(file))
 }
 
-fn rename(folder: &Folder, base: &BaseName, file: &ScannedFile, flags: &Flags) -> Result<ScannedFile, Error> {
+fn rename(
+    folder: &Folder,
+    letters: &Letters,
+    base: &BaseName,
+    file: &ScannedFile,
+    flags: &Flags,
+) -> Result<ScannedFile, Error> {
     let from = folder.subdir(file.subdir);
     if *flags == file.flags {
         let missing = || Error::new("looking at a message", &file.file_name, rustix::io::Errno::NOENT);
         return from.stat(&file.file_name)?.map(|_| file.clone()).ok_or_else(missing);
     }
-    let unknown = FileName::parse(&file.file_name).map(|name| name.unknown).unwrap_or_default();
-    let file_name = print(base, flags, &unknown);
+    let Some(name) = FileName::parse(&file.file_name) else { return Ok(file.clone()) };
+    let file_name = letters.renamed(base, &name, &file.flags, flags);
     from.rename("maildir.flags", &file.file_name, folder.subdir(Subdir::Cur), &file_name)?;
     Ok(ScannedFile { subdir: Subdir::Cur, file_name: file_name.into(), flags: flags.clone(), inode: file.inode })
 }
@@ -150,6 +157,7 @@ fn unlink(folder: &Folder, base: &BaseName, kept: ScannedFile) -> Result<Removed
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maildir::Keywords;
     use crate::maildir::deliver::tests::{base, deliver};
     use crate::maildir::folder::tests::inbox;
     use std::path::Path;
@@ -214,6 +222,37 @@ mod tests {
     }
 
     #[test]
+    fn keywords_are_letters_once_they_are_learnt() {
+        let (tmp, _, folder) = inbox();
+        folder.keep_keywords(Keywords::Dovecot, true);
+        reader_writes(tmp.path(), "cur/1.a:2,Sa");
+        let file = folder.scan().expect("scanned").files[&base("1.a")].clone();
+        let (seen, add) = (Flags::parse("\\Seen"), change("work $Forwarded", ""));
+        // Without a letter nothing is written.
+        let done = set_flags(&folder, &base("1.a"), &file, &seen, &change("work", "")).expect("done");
+        assert_eq!(done, Changed::Done(file.clone()));
+        assert_eq!(folder.learn(&add.add).expect("learnt"), None);
+        let Changed::Done(file) = set_flags(&folder, &base("1.a"), &file, &seen, &add).expect("done") else {
+            panic!("not done")
+        };
+        // `a` was in use before anybody explained it.
+        assert_eq!(file_names(tmp.path()), ["cur/1.a:2,PSabc"]);
+        assert_eq!(file.flags, Flags::parse("\\Seen work $Forwarded"));
+        assert_eq!(folder.scan().expect("scanned").files[&base("1.a")], file);
+        // A Dovecot explains it meanwhile, and gives it to another message; the next look tells.
+        let table = tmp.path().join("INBOX/dovecot-keywords");
+        let text = std::fs::read_to_string(&table).expect("there");
+        std::fs::write(&table, format!("0 theirs\n{text}")).expect("written");
+        let done = set_flags(&folder, &base("1.a"), &file, &file.flags, &change("", "\\Seen work")).expect("done");
+        assert!(matches!(done, Changed::Done(_)));
+        assert_eq!(file_names(tmp.path()), ["cur/1.a:2,Pab"]);
+        let now = folder.scan().expect("scanned").files[&base("1.a")].clone();
+        assert_eq!(now.flags, Flags::parse("theirs $Forwarded"));
+        set_flags(&folder, &base("1.a"), &now, &now.flags, &change("", "$forwarded THEIRS")).expect("done");
+        assert_eq!(file_names(tmp.path()), ["cur/1.a:2,"]);
+    }
+
+    #[test]
     fn a_reader_that_was_faster_is_heard() {
         let (tmp, _, folder) = inbox();
         let file = deliver(&folder, "1.a", "", "x\n");
@@ -260,7 +299,9 @@ mod tests {
                     // A reader that flags and unflags, knowing nothing of us.
                     let file = name(&folder);
                     let toggle = FlagChange::between(&file.flags, &toggled(&file.flags)).expect("a change");
-                    set += usize::from(rename(&folder, &base("1.a"), &file, &toggle.apply(&file.flags)).is_ok());
+                    set += usize::from(
+                        rename(&folder, &folder.letters(), &base("1.a"), &file, &toggle.apply(&file.flags)).is_ok(),
+                    );
                 }
             });
             let (mut done, mut seen) = (0, false);

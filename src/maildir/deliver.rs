@@ -3,11 +3,11 @@
 //! A message is visible only when it is whole and on the disk. Many are made durable together: their files in parallel,
 //! each directory once.
 
-use crate::mail::{BaseName, Fingerprint, Fingerprinter, Flags, SpecialUse};
+use crate::mail::{BaseName, Fingerprint, Fingerprinter, Flags, SpecialUse, Storable};
 use crate::maildir::dir::Dir;
 use crate::maildir::lines::ToLf;
 use crate::maildir::scan::{ScannedFile, Subdir};
-use crate::maildir::{Error, Folder, letters, name, print};
+use crate::maildir::{Error, Folder, Letters, name};
 use rustix::fs::{FileType, Timespec, Timestamps};
 use std::fs::File;
 use std::io::Write as _;
@@ -166,11 +166,12 @@ fn sync_all(arrivals: &[Arrival]) -> Vec<Result<(), Error>> {
 }
 
 fn show(folder: &Folder, mut arrival: Arrival) -> Result<ScannedFile, Error> {
-    let flags = letters().part_of(&arrival.flags);
+    let letters = folder.letters();
+    let flags = lettered(&letters, &arrival.flags);
     let subdir = if flags.is_empty() { arrival.subdir } else { Subdir::Cur };
     let file_name = match subdir {
         Subdir::New => arrival.base.as_bytes().to_vec(),
-        Subdir::Cur => print(&arrival.base, &flags, b""),
+        Subdir::Cur => letters.name(&arrival.base, &flags),
     };
     let stat = rustix::fs::fstat(&arrival.staged.draft.file).map_err(|e| Error::new("looking at a message", "", e))?;
     let draft = &mut arrival.staged.draft;
@@ -181,10 +182,15 @@ fn show(folder: &Folder, mut arrival: Arrival) -> Result<ScannedFile, Error> {
 
 /// Where a message that arrives for the first time belongs: `new` is for what nobody has seen and nobody here wrote or
 /// put away.
-pub fn place(flags: &Flags, role: Option<SpecialUse>) -> Subdir {
+pub fn place(letters: &Letters, flags: &Flags, role: Option<SpecialUse>) -> Subdir {
     use SpecialUse::{Archive, Drafts, Junk, Sent, Trash};
     let put_away = matches!(role, Some(Archive | Drafts | Junk | Sent | Trash));
-    if put_away || !letters().part_of(flags).is_empty() { Subdir::Cur } else { Subdir::New }
+    if put_away || !lettered(letters, flags).is_empty() { Subdir::Cur } else { Subdir::New }
+}
+
+/// Those of the flags that have a letter.
+fn lettered(letters: &Letters, flags: &Flags) -> Flags {
+    Storable { any_keyword: false, ..letters.storable() }.part_of(flags)
 }
 
 /// Removes what crashes of ours on the machine `host` left in `tmp` more than 36 hours before `now`, and says how many.

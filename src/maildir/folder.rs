@@ -3,12 +3,15 @@
 //! The handles follow a folder that somebody renames; whether it is still the one at its path, the caller sees by
 //! opening it anew each pass, and [`Folder::check`] by its marker.
 
+use crate::mail::Flags;
 use crate::maildir::dir::Dir;
+use crate::maildir::keywords::{self, Added};
 use crate::maildir::scan::Subdir;
-use crate::maildir::{Error, FolderMarker, Layout, LocalPath, Root, Unavailable};
+use crate::maildir::{Error, FolderMarker, Keywords, Layout, Letters, LocalPath, Root, Unavailable};
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, RwLock};
 
 /// An open folder. Clones share the handles.
 #[derive(Clone, Debug)]
@@ -22,6 +25,7 @@ pub(super) struct Dirs {
     pub new: Dir,
     pub cur: Dir,
     pub tmp: Dir,
+    letters: RwLock<Arc<Letters>>,
 }
 
 /// What a file or directory is, whatever it is called: device and number. Both are used again after a removal.
@@ -50,7 +54,12 @@ impl Folder {
             found => found,
         };
         let [cur, new, tmp] = [subdir("cur")?, subdir("new")?, subdir("tmp")?];
-        Ok(Self { dirs: Arc::new(Dirs { folder, new, cur, tmp }) })
+        Ok(Self::of(folder, new, cur, tmp))
+    }
+
+    fn of(folder: Dir, new: Dir, cur: Dir, tmp: Dir) -> Self {
+        let letters = RwLock::new(Arc::new(Letters::new(Keywords::Database)));
+        Self { dirs: Arc::new(Dirs { folder, new, cur, tmp, letters }) }
     }
 
     /// Makes a folder, or what of it is missing, and opens it; the marker comes last, so that a folder with a marker is
@@ -72,7 +81,58 @@ impl Folder {
         if found.as_ref() != Some(marker) {
             marker.write(&folder)?;
         }
-        Ok(Self { dirs: Arc::new(Dirs { folder, new, cur, tmp }) })
+        Ok(Self::of(folder, new, cur, tmp))
+    }
+
+    /// Tells where the keywords of this folder live, and whether one that has no letter may get one; unless this is called,
+    /// they live in the database alone. What the letters mean is read by each [`scan`](Self::scan).
+    pub fn keep_keywords(&self, keywords: Keywords, may_learn: bool) {
+        let letters = Letters::new(keywords);
+        self.set_letters(if may_learn { letters } else { letters.closed() });
+    }
+
+    /// What the letters in file names mean, as of the last scan and of what was learnt since.
+    pub fn letters(&self) -> Arc<Letters> {
+        self.dirs.letters.read().expect("nobody panics while holding it").clone()
+    }
+
+    fn set_letters(&self, letters: Letters) {
+        *self.dirs.letters.write().expect("nobody panics while holding it") = Arc::new(letters);
+    }
+
+    /// Reads the table of letters anew, which a Dovecot may have added to. `used`: every letter without a standard meaning
+    /// that file names have; it has to be read before, so that a letter that is explained by now is known.
+    pub(super) fn read_letters(&self, used: &BTreeSet<u8>) -> Result<Arc<Letters>, Error> {
+        let before = self.letters();
+        if before.keywords() == Keywords::Dovecot {
+            let letters = match keywords::read(&self.dirs.folder)? {
+                Some(table) => before.with_table(table),
+                None => before.closed(),
+            };
+            self.set_letters(letters.with_letters_in_use(used));
+        }
+        Ok(self.letters())
+    }
+
+    /// Gives letters to the keywords of `wanted` that have none, as far as any are left: durable before a file name may have
+    /// them. Returns a clause if that has to wait, for a lock as a rule; none of this folder is tried again then before it
+    /// is opened anew.
+    pub fn learn(&self, wanted: &Flags) -> Result<Option<String>, Error> {
+        let letters = self.letters();
+        let lacking = letters.without_letter(wanted);
+        if lacking.is_empty() {
+            return Ok(None);
+        }
+        match keywords::add(&self.dirs.folder, &lacking, letters.stray(), keywords::PATIENCE)? {
+            Added::Table(table) => {
+                self.set_letters(letters.with_table(table));
+                Ok(None)
+            }
+            Added::Later(reason) => {
+                self.set_letters(letters.closed());
+                Ok(Some(reason))
+            }
+        }
     }
 
     /// The marker; `None` if the folder has none.

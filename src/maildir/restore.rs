@@ -5,7 +5,7 @@
 use crate::mail::{BaseName, Fingerprint, Fingerprinter, Flags, SpecialUse};
 use crate::maildir::retention::{Kept, Retention};
 use crate::maildir::scan::Subdir;
-use crate::maildir::{Error, Folder, letters, place, print};
+use crate::maildir::{Error, Folder, place};
 use std::fs::{File, FileTimes};
 use std::io::{self, Read as _, Write as _};
 
@@ -51,10 +51,10 @@ pub fn restore(
         withdraw()?;
         return Ok(Restored::Another);
     }
-    let flags = letters().part_of(flags);
-    let (subdir, file_name) = match place(&flags, role) {
+    let letters = folder.letters();
+    let (subdir, file_name) = match place(&letters, flags, role) {
         Subdir::New => (Subdir::New, base.as_bytes().to_vec()),
-        Subdir::Cur => (Subdir::Cur, print(base, &flags, b"")),
+        Subdir::Cur => (Subdir::Cur, letters.name(base, flags)),
     };
     if let Err(error) = tmp.rename("maildir.restore", base.as_bytes(), folder.subdir(subdir), &file_name) {
         withdraw()?;

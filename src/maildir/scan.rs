@@ -5,10 +5,11 @@
 
 use crate::mail::{BaseName, Flags};
 use crate::maildir::dir::{Listing, kind};
-use crate::maildir::{Error, FileName, Folder, Unavailable};
+use crate::maildir::{Error, FileName, Folder, Letters, Unavailable};
 use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where in a folder a message lies.
@@ -36,7 +37,7 @@ pub struct ScannedFile {
     pub subdir: Subdir,
     /// Its whole name.
     pub file_name: Box<[u8]>,
-    /// What its letters say.
+    /// What its letters say, as far as the folder's table explains them.
     pub flags: Flags,
     /// Its number on the device, the same under another name.
     pub inode: u64,
@@ -74,6 +75,8 @@ pub struct Scan {
     pub atomic: bool,
     /// What lies there and is no message: directories, links, pipes. Their names as they stand.
     pub skipped: Vec<Box<[u8]>>,
+    /// What the letters meant.
+    pub letters: Arc<Letters>,
 }
 
 /// A directory changed this shortly before it was looked at may change again with the same time.
@@ -90,8 +93,14 @@ impl Folder {
             atomic &= listing.atomic;
             seen.take(subdir, listing);
         }
-        let (files, duplicates) = seen.settle(self)?;
+        let (mut files, mut duplicates) = seen.settle(self)?;
         let newest = self.times()?.newest_change();
+        // Read after the names: who sets a letter explains it first.
+        let letters = self.read_letters(&seen.used)?;
+        if letters.explains_more(&seen.used) {
+            let every = files.values_mut().chain(duplicates.iter_mut().map(|(_, file)| file));
+            every.for_each(|file| file.flags = file.flags_by(&letters));
+        }
         Ok(Scan {
             files,
             duplicates,
@@ -99,6 +108,7 @@ impl Folder {
             newest_change: newest,
             atomic,
             skipped: seen.skipped.into_iter().collect(),
+            letters,
         })
     }
 
@@ -161,6 +171,14 @@ fn timestamp(secs: i64, nanos: impl TryInto<i64>) -> i64 {
 struct Seen {
     files: BTreeMap<BaseName, Vec<ScannedFile>>,
     skipped: BTreeSet<Box<[u8]>>,
+    /// Letters without a standard meaning.
+    used: BTreeSet<u8>,
+}
+
+impl ScannedFile {
+    fn flags_by(&self, letters: &Letters) -> Flags {
+        FileName::parse(&self.file_name).map(|name| letters.flags(&name)).unwrap_or_default()
+    }
 }
 
 impl Seen {
@@ -174,6 +192,7 @@ impl Seen {
                 self.skipped.insert(entry.name);
                 continue;
             };
+            self.used.extend(name.letters().filter(u8::is_ascii_lowercase));
             let file = ScannedFile { subdir, file_name: entry.name, flags: name.flags, inode: entry.inode };
             let sightings = self.files.entry(name.base).or_default();
             sightings.retain(|other| *other != file);

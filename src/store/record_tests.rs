@@ -127,6 +127,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
     pair.hold = Some(Hold { gone: Side::Local, set: 4, word: Word::Approved });
     pair.removing = Some(Removing::Marked);
     pair.trouble = Some(quarantine.clone());
+    pair.lacks = Lacks { remote: Flags::new(), local: Flags::parse("$Forwarded") }.some();
     let lone = |why| Lone { flags: Flags::parse("\\Draft"), why };
     let chunk = BTreeMap::from([(uid(65), Known::Pair(pair)), (uid(66), Known::Lone(lone(Why::Filtered)))]);
     let bucket = BTreeMap::from([

@@ -78,16 +78,10 @@ pub(super) fn pairs() -> impl Strategy<Value = Pair> {
         prop::option::of(hold),
         prop::option::of(removing),
         prop::option::of(quarantines()),
+        prop::option::of((flags(), flags()).prop_map(|(remote, local)| Box::new(Lacks { remote, local }))),
     );
-    (names(), flags(), optional).prop_map(|(name, agreed, (remote, local, print, hold, removing, trouble))| Pair {
-        name,
-        agreed,
-        remote,
-        local,
-        print,
-        hold,
-        removing,
-        trouble,
+    (names(), flags(), optional).prop_map(|(name, agreed, (remote, local, print, hold, removing, trouble, lacks))| {
+        Pair { name, agreed, remote, local, print, hold, removing, trouble, lacks }
     })
 }
 

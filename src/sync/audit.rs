@@ -3,6 +3,7 @@
 //! It judges nothing and plans nothing: it counts, and tells each difference.
 
 use crate::mail::{BaseName, Flags, Storable, Uid};
+use crate::sync::lacks::{said_here, said_there};
 use crate::sync::picture::{Known, Lone, Pair, Picture, Why};
 use crate::sync::view::{LocalView, RemoteView};
 use serde::Serialize;
@@ -136,8 +137,8 @@ fn of_pair(
         (Some(_), None) => Some(Difference::GoneHere { uid, name }),
         (Some(there), Some(here)) => {
             // What a side cannot store it says nothing of.
-            let there = remote_flags.mask(&pair.agreed, there);
-            let here = local_flags.mask(&pair.agreed, here);
+            let there = said_there(pair, there, remote_flags);
+            let here = said_here(pair, here, local_flags);
             let agreed = pair.agreed.clone();
             (there != agreed || here != agreed).then_some(Difference::Flags { uid, name, there, here, agreed })
         }

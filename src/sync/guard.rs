@@ -109,8 +109,9 @@ pub fn guard(watched: &mut [Watched<'_>], memory: &mut GuardMemory, limits: &Gua
             let share = u64::from(size) * u64::from(limits.percent) / 100;
             let too_many = u64::from(sum) > share.max(u64::from(limits.deletions));
             let all = sum >= size && sum > limits.emptied && !w.may_be_emptied;
-            let joins =
-                w.picture.pairs().any(|(_, p)| p.hold.is_some_and(|h| h.word == Word::Waiting && h.gone == gone));
+            let waits = |hold: &Hold| hold.word == Word::Waiting && hold.gone == gone;
+            let joins = w.picture.pairs().any(|(_, pair)| pair.hold.as_ref().is_some_and(waits))
+                || w.picture.lone_local().any(|(_, lone)| matches!(&lone.why, Why::Held(hold) if waits(hold)));
             if too_many || all || joins || account_alarm {
                 memory.last_set += 1;
                 hold(w, gone, memory.last_set);
@@ -232,6 +233,19 @@ mod tests {
             assert_eq!(guard(&mut [watched], &mut memory, &Guard::default(), now), vec![]);
         }
         assert_eq!(memory.counted.len(), 1);
+    }
+
+    #[test]
+    fn what_is_added_to_a_mirror_while_additions_are_held_joins_them() {
+        let (mut picture, mut plan) = mailbox(20, 0);
+        let name = |text: &str| BaseName::new(text.as_bytes()).expect("a name");
+        let held = Why::Held(Hold { gone: Side::Remote, set: 7, word: Word::Waiting });
+        picture.apply(Change::Local(name("x"), Some(Lone { flags: Flags::new(), why: held })));
+        plan.actions.push(Action::DeleteLocal { uid: None, name: name("y"), inferred: true });
+        let mut memory = GuardMemory::default();
+        let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied: false };
+        assert_eq!(guard(&mut [watched], &mut memory, &Guard::default(), 1).len(), 1);
+        assert!(plan.actions.is_empty() && matches!(plan.notes[0].kind, NoteKind::Hold(Side::Remote)));
     }
 
     /// How many of the deletions pass, at `now`; each time others.

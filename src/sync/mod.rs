@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod guard;
+pub mod lacks;
 pub mod mailbox;
 pub mod order;
 pub mod picture;
@@ -19,6 +20,7 @@ pub mod verdict;
 pub mod view;
 
 pub use guard::{Guard, GuardMemory, Held, Watched, guard};
+pub use lacks::{Lacks, settled};
 pub use mailbox::{Checkpoint, MailboxRecord, Parked};
 pub use order::{spare, waves};
 pub use picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Quarantine, Removing, Side, Why, Word};

@@ -4,7 +4,9 @@
 //! a delta will never name it again. What follows from a picture is decided elsewhere; this file only keeps it.
 
 use crate::mail::{BaseName, Fingerprint, Flags, Uid};
+use crate::sync::lacks::Lacks;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -41,6 +43,8 @@ pub struct Pair {
     pub removing: Option<Removing>,
     /// The last action on it failed.
     pub trouble: Option<Quarantine>,
+    /// Keywords that are agreed on, and that a side could not store.
+    pub lacks: Option<Box<Lacks>>,
 }
 
 /// A deletion that the guard holds back.
@@ -225,11 +229,15 @@ impl Picture {
     }
 
     /// What the server held when it was last looked at: every UID that had not vanished, with its flags then.
-    pub fn remote_side(&self) -> impl Iterator<Item = (Uid, &Flags)> + '_ {
+    pub fn remote_side(&self) -> impl Iterator<Item = (Uid, Cow<'_, Flags>)> + '_ {
         self.uids().filter_map(|(uid, known)| match known {
             Known::Pair(Pair { hold: Some(Hold { gone: Side::Remote, .. }), .. }) => None,
-            Known::Pair(pair) => Some((uid, pair.remote.as_ref().unwrap_or(&pair.agreed))),
-            Known::Lone(lone) => Some((uid, &lone.flags)),
+            Known::Pair(pair) => {
+                let said = pair.remote.as_ref().unwrap_or(&pair.agreed);
+                let shown = pair.lacking(Side::Remote).map(|lacking| said.difference(lacking));
+                Some((uid, shown.map_or(Cow::Borrowed(said), Cow::Owned)))
+            }
+            Known::Lone(lone) => Some((uid, Cow::Borrowed(&lone.flags))),
         })
     }
 
@@ -264,7 +272,17 @@ impl Picture {
 impl Pair {
     /// A pair on whose flags both sides agree.
     pub fn agreed(name: BaseName, flags: Flags, print: Option<Fingerprint>) -> Self {
-        Self { name, agreed: flags, remote: None, local: None, print, hold: None, removing: None, trouble: None }
+        Self {
+            name,
+            agreed: flags,
+            remote: None,
+            local: None,
+            print,
+            hold: None,
+            removing: None,
+            trouble: None,
+            lacks: None,
+        }
     }
 }
 

@@ -246,6 +246,19 @@ impl Action {
         }
     }
 
+    /// The name in the Maildir of the message that it is about.
+    pub fn name(&self) -> &BaseName {
+        match self {
+            Self::Fetch { name, .. }
+            | Self::Append { name, .. }
+            | Self::SetFlags { name, .. }
+            | Self::DeleteRemote { name, .. }
+            | Self::DeleteLocal { name, .. }
+            | Self::Restore { name, .. }
+            | Self::Withdraw { name, .. } => name,
+        }
+    }
+
     /// Tells whether something is sent to the server.
     pub fn touches_remote(&self) -> bool {
         match self {
@@ -293,7 +306,12 @@ impl fmt::Display for Action {
             Self::DeleteRemote { uid, route: Route::Expunge, .. } => {
                 write!(f, "expunge UID {uid} on the server: it was deleted here")
             }
-            Self::DeleteLocal { name, .. } => write!(f, "remove {name} here: it was deleted on the server"),
+            Self::DeleteLocal { uid: None, name, .. } => {
+                write!(f, "remove {name} here: it was added here, and the server decides what is in a mirror")
+            }
+            Self::DeleteLocal { uid: Some(_), name, .. } => {
+                write!(f, "remove {name} here: it was deleted on the server")
+            }
             Self::Restore { name, from: Source::Retention, .. } => write!(f, "bring {name} back from what was kept"),
             Self::Restore { name, from: Source::Trash { uid, .. }, .. } => {
                 write!(f, "bring {name} back: move UID {uid} out of the Trash of the server")

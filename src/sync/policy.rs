@@ -54,6 +54,25 @@ impl Policy {
     pub const FETCH: Self =
         Self { pull: Answers { new: Answer::Allow, ..Answers::all(Answer::Keep) }, push: Answers::all(Answer::Keep) };
 
+    /// Tells whether anything is ever changed on the server.
+    pub fn writes_there(&self) -> bool {
+        let allows = |answers: &Answers| [answers.new, answers.gone, answers.flags].contains(&Answer::Allow);
+        let reverts = |answers: &Answers| [answers.new, answers.gone, answers.flags].contains(&Answer::Revert);
+        allows(&self.push) || reverts(&self.pull)
+    }
+
+    /// Tells whether the flags of one side may stay different from those of the other.
+    pub fn keeps_flags(&self) -> bool {
+        self.pull.flags == Answer::Keep || self.push.flags == Answer::Keep
+    }
+
+    /// The policy for a mailbox in which both sides were never seen to agree: what is here stays here, whatever is done
+    /// with what comes later. It may have been here before us.
+    pub fn before_agreement(self) -> Self {
+        let new = if self.push.new == Answer::Revert { Answer::Keep } else { self.push.new };
+        Self { push: Answers { new, ..self.push }, ..self }
+    }
+
     /// The policy for a mailbox to which nothing can be written: what is done here stays here.
     pub fn pull_only(self) -> Self {
         Self { push: Answers::all(Answer::Keep), ..self }
@@ -85,4 +104,26 @@ pub struct Rules {
     pub route: Route,
     /// The time, in seconds since 1970.
     pub now: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_follows_the_maildir_or_undoes_the_server_writes_there() {
+        assert!(Policy::TWO_WAY.writes_there());
+        for looks in [Policy::MIRROR, Policy::ARCHIVE, Policy::FETCH, Policy::TWO_WAY.pull_only()] {
+            assert!(!looks.writes_there(), "{looks:?}");
+        }
+        let undoes = Answers { gone: Answer::Revert, ..Answers::all(Answer::Allow) };
+        assert!(Policy { pull: undoes, ..Policy::MIRROR }.writes_there());
+    }
+
+    #[test]
+    fn a_mirror_takes_nothing_away_that_was_there_before_it() {
+        let first = Policy::MIRROR.before_agreement();
+        assert_eq!((first.push.new, first.push.gone), (Answer::Keep, Answer::Revert));
+        assert_eq!(Policy::TWO_WAY.before_agreement(), Policy::TWO_WAY);
+    }
 }

@@ -3,7 +3,8 @@
 //! Each message is judged by the table alone; nothing here looks at two messages at once. What the guard and the
 //! pairing of moves have to say comes afterwards, over the plans of all mailboxes.
 
-use crate::mail::{BaseName, Flags, Storable, Uid};
+use crate::mail::{BaseName, Flags, Uid};
+use crate::sync::lacks::{self, said_here, said_there};
 use crate::sync::picture::{Change, Known, Lone, Pair, Picture, Side, Why};
 use crate::sync::plan::{Action, Note, NoteKind, Route};
 use crate::sync::policy::Rules;
@@ -105,12 +106,9 @@ impl Draft<'_> {
             }
             Verdict::Flags { remote: None, local: None, merged } => {
                 // What a side cannot store it says nothing of, so what is agreed now stands for it.
-                let differs = |storable: &Storable, shown: Option<&Flags>| {
-                    shown.map(|flags| storable.mask(&merged, flags)).filter(|masked| *masked != merged)
-                };
-                let remote = differs(&self.rules.remote_flags, there);
-                let local = differs(&self.rules.local_flags, here);
-                let agreed = Pair { remote, local, ..Pair::agreed(pair.name.clone(), merged, pair.print) };
+                let lacks = lacks::seen(pair, &merged, there, here, self.rules);
+                let agreed = Pair { lacks, ..Pair::agreed(pair.name.clone(), merged, pair.print) };
+                let agreed = self.differing(agreed, there, here);
                 self.note(Change::Uid(uid, Some(Known::Pair(agreed))), NoteKind::Agree);
             }
             Verdict::Flags { remote, local, merged } => {
@@ -162,7 +160,7 @@ impl Draft<'_> {
         let mut flags = here.cloned().unwrap_or_default();
         if let Some(Lone { flags: known, why: Why::Pending }) = self.picture.local(name) {
             // It is uploaded with what the Maildir cannot show of it as well.
-            flags = self.rules.local_flags.mask(known, &flags);
+            flags = self.rules.local_flags.mask_listed(known, &flags);
         }
         match verdict(remembered, None, here, self.rules) {
             Verdict::Append => self.act(Action::Append { name: name.clone(), flags, print: None }),
@@ -182,16 +180,22 @@ impl Draft<'_> {
 
     /// The pair with what the sides show now, so that no checkpoint passes a change that no plan has answered.
     fn seen(&self, pair: &Pair, there: Option<&Flags>, here: Option<&Flags>) -> Pair {
-        let differing = |masked: Flags| (masked != pair.agreed).then_some(masked);
+        let lacks = lacks::seen(pair, &pair.agreed, there, here, self.rules);
+        self.differing(Pair { lacks, ..pair.clone() }, there, here)
+    }
+
+    /// The pair with what the sides say that is not agreed.
+    fn differing(&self, pair: Pair, there: Option<&Flags>, here: Option<&Flags>) -> Pair {
+        let differing = |said: Flags| (said != pair.agreed).then_some(said);
         let remote = match there {
-            Some(flags) => differing(self.rules.remote_flags.mask(&pair.agreed, flags)),
+            Some(flags) => differing(said_there(&pair, flags, &self.rules.remote_flags)),
             None => pair.remote.clone(),
         };
         let local = match here {
-            Some(flags) => differing(self.rules.local_flags.mask(&pair.agreed, flags)),
+            Some(flags) => differing(said_here(&pair, flags, &self.rules.local_flags)),
             None => pair.local.clone(),
         };
-        Pair { remote, local, ..pair.clone() }
+        Pair { remote, local, ..pair }
     }
 
     fn fetch(&mut self, uid: Uid, flags: Flags) {
@@ -220,7 +224,7 @@ impl Draft<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::Keyword;
+    use crate::mail::{Keyword, Storable};
     use crate::sync::policy::Policy;
     use std::collections::BTreeMap;
 

@@ -6,6 +6,7 @@
 //! in the Trash. All open batches of a mailbox are looked at together, else one could claim another's upload.
 
 use crate::mail::{BaseName, Fingerprint, Uid, UidValidity};
+use crate::sync::lacks::settled;
 use crate::sync::picture::{Change, Known, MailboxId, Pair, Picture, Removing};
 use crate::sync::plan::{Action, Batch, Route, Work};
 use crate::sync::view::{LocalView, RemoteView};
@@ -85,7 +86,8 @@ pub fn recover(
             match action {
                 Action::Fetch { uid, name, flags } => {
                     if is_here(name) && !is_pair(picture, *uid, name) {
-                        let pair = Pair::agreed(name.clone(), flags.clone(), None);
+                        let here = locals.get(&mailbox).and_then(|local| local.get(name));
+                        let pair = settled(None, Pair::agreed(name.clone(), flags.clone(), None), None, here);
                         changes.push(Change::Uid(*uid, Some(Known::Pair(pair))));
                     }
                 }
@@ -132,6 +134,7 @@ pub fn recover(
         match (action, found) {
             (Action::Append { name, flags, .. }, Some(uid)) => {
                 let pair = Pair::agreed(name.clone(), flags.clone(), Some(print));
+                let pair = settled(None, pair, remote.get(uid), None);
                 changes.push(Change::Local(name.clone(), None));
                 changes.push(Change::Uid(uid, Some(Known::Pair(pair))));
             }

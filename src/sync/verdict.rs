@@ -3,8 +3,9 @@
 //! `docs/sync-model.md` prints it for people; `tests/verdicts.rs` prints every cell and compares it with the golden text.
 
 use crate::mail::{FlagChange, Flags, SystemFlag};
+use crate::sync::lacks::{said_here, said_there};
 use crate::sync::picture::{Hold, Lone, Pair, Removing, Side, Why, Word};
-use crate::sync::policy::{Answer, Rules};
+use crate::sync::policy::{Answer, Answers, Rules};
 
 /// What is remembered of the message.
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +72,12 @@ pub fn verdict(remembered: Remembered<'_>, remote: Option<&Flags>, local: Option
             (None, None) => Verdict::Forget,
         },
         Remembered::Lone(Side::Remote, lone) => match (remote, local) {
-            (Some(_), None) => lone_one(lone, rules, new_remote),
+            (Some(_), None) => lone_one(Side::Remote, lone, rules, new_remote),
             (Some(_), Some(_)) => Verdict::CannotBe,
             (None, _) => Verdict::Forget,
         },
         Remembered::Lone(Side::Local, lone) => match (remote, local) {
-            (None, Some(_)) => lone_one(lone, rules, new_local),
+            (None, Some(_)) => lone_one(Side::Local, lone, rules, new_local),
             (Some(_), Some(_)) => Verdict::CannotBe,
             (_, None) => Verdict::Forget,
         },
@@ -99,15 +100,20 @@ fn new_local(rules: &Rules) -> Verdict {
     }
 }
 
-fn lone_one(lone: &Lone, rules: &Rules, as_new: fn(&Rules) -> Verdict) -> Verdict {
+fn lone_one(side: Side, lone: &Lone, rules: &Rules, as_new: fn(&Rules) -> Verdict) -> Verdict {
+    // What is remembered was not added just now against the policy: it is not taken away without a person's word.
+    let transfer = || match as_new(rules) {
+        Verdict::DeleteRemote { .. } | Verdict::DeleteLocal { .. } => Verdict::Keep(side),
+        other => other,
+    };
     match &lone.why {
-        Why::Pending => as_new(rules),
+        Why::Pending => transfer(),
         Why::Held(Hold { word: Word::Approved, .. }) => match as_new(rules) {
             Verdict::DeleteRemote { .. } => Verdict::DeleteRemote { inferred: false },
             Verdict::DeleteLocal { .. } => Verdict::DeleteLocal { inferred: false },
             other => other,
         },
-        Why::Quarantined(quarantine) if quarantine.due <= rules.now => as_new(rules),
+        Why::Quarantined(quarantine) if quarantine.due <= rules.now => transfer(),
         Why::Held(Hold { gone, word: Word::Rejected, .. }) => match gone {
             Side::Local => Verdict::Keep(Side::Remote),
             Side::Remote => Verdict::Keep(Side::Local),
@@ -120,6 +126,12 @@ fn waits(pair: &Pair, rules: &Rules) -> bool {
     pair.trouble.as_ref().is_some_and(|t| t.due > rules.now)
 }
 
+/// A deletion was rejected, or the mark of one was taken off: what is left on this side goes to the other again, if new
+/// messages of this side do at all.
+fn put_back(side: Side, answers: Answers) -> Verdict {
+    if answers.new == Answer::Allow { Verdict::PutBack(side) } else { Verdict::Keep(side) }
+}
+
 /// Missing in the Maildir. A deletion beats a change of flags made elsewhere.
 fn gone_here(pair: &Pair, remote: &Flags, rules: &Rules) -> Verdict {
     if waits(pair, rules) {
@@ -127,17 +139,22 @@ fn gone_here(pair: &Pair, remote: &Flags, rules: &Rules) -> Verdict {
     }
     let inferred = match pair.hold {
         Some(Hold { gone: Side::Local, word: Word::Waiting, .. }) => return Verdict::Rest,
-        Some(Hold { gone: Side::Local, word: Word::Rejected, .. }) => return Verdict::PutBack(Side::Remote),
+        Some(Hold { gone: Side::Local, word: Word::Rejected, .. }) => return put_back(Side::Remote, rules.policy.pull),
         Some(Hold { gone: Side::Local, word: Word::Approved, .. }) => false,
         Some(Hold { gone: Side::Remote, .. }) | None => true,
     };
     match (pair.removing, rules.policy.push.gone) {
         // Somebody took our mark off: the message is wanted.
-        (Some(Removing::Marked), _) if !remote.contains(SystemFlag::Deleted) => Verdict::PutBack(Side::Remote),
+        (Some(Removing::Marked), _) if !remote.contains(SystemFlag::Deleted) => {
+            put_back(Side::Remote, rules.policy.pull)
+        }
+        // Half done when the policy was another one: what is left there stays.
+        (Some(_), Answer::Keep) if !rules.policy.writes_there() => Verdict::Keep(Side::Remote),
+        (Some(_), Answer::Revert) if !rules.policy.writes_there() => put_back(Side::Remote, rules.policy.pull),
         (Some(_), _) => Verdict::DeleteRemote { inferred: false },
         (None, Answer::Allow) => Verdict::DeleteRemote { inferred },
         (None, Answer::Keep) => Verdict::Keep(Side::Remote),
-        (None, Answer::Revert) => Verdict::PutBack(Side::Remote),
+        (None, Answer::Revert) => put_back(Side::Remote, rules.policy.pull),
     }
 }
 
@@ -148,14 +165,14 @@ fn gone_there(pair: &Pair, rules: &Rules) -> Verdict {
     }
     let inferred = match pair.hold {
         Some(Hold { gone: Side::Remote, word: Word::Waiting, .. }) => return Verdict::Rest,
-        Some(Hold { gone: Side::Remote, word: Word::Rejected, .. }) => return Verdict::PutBack(Side::Local),
+        Some(Hold { gone: Side::Remote, word: Word::Rejected, .. }) => return put_back(Side::Local, rules.policy.push),
         Some(Hold { gone: Side::Remote, word: Word::Approved, .. }) => false,
         Some(Hold { gone: Side::Local, .. }) | None => true,
     };
     match rules.policy.pull.gone {
         Answer::Allow => Verdict::DeleteLocal { inferred },
         Answer::Keep => Verdict::Keep(Side::Local),
-        Answer::Revert => Verdict::PutBack(Side::Local),
+        Answer::Revert => put_back(Side::Local, rules.policy.push),
     }
 }
 
@@ -165,12 +182,12 @@ fn flags(pair: &Pair, remote: &Flags, local: &Flags, rules: &Rules) -> Verdict {
         return Verdict::Rest;
     }
     let base = &pair.agreed;
-    let mut there = rules.remote_flags.mask(base, remote);
+    let mut there = said_there(pair, remote, &rules.remote_flags);
     if pair.removing == Some(Removing::Marked) {
         // The mark is ours, not a user's: the file is back, so it is taken off again.
         there.remove(SystemFlag::Deleted);
     }
-    let here = rules.local_flags.mask(base, local);
+    let here = said_here(pair, local, &rules.local_flags);
     let heard = |answer: Answer, said: &Flags| if answer == Answer::Allow { said.clone() } else { base.clone() };
     let merged = Flags::merge(base, &heard(rules.policy.pull.flags, &there), &heard(rules.policy.push.flags, &here));
     // Where the other side's changes are kept, what this side has of its own stays beside what is agreed.
@@ -181,7 +198,11 @@ fn flags(pair: &Pair, remote: &Flags, local: &Flags, rules: &Rules) -> Verdict {
     let change = |storable: &crate::mail::Storable, shown: &Flags, wanted: Flags| {
         FlagChange::between(&storable.part_of(shown), &storable.part_of(&wanted))
     };
-    let wanted_there = wanted(rules.policy.pull.flags, &there);
+    let mut wanted_there = wanted(rules.policy.pull.flags, &there);
+    if let Some(lacking) = pair.lacking(Side::Remote) {
+        // It was refused, or could not be sent: it is not tried again before somebody touches it.
+        wanted_there = wanted_there.difference(&lacking.difference(remote));
+    }
     let wanted_here = wanted(rules.policy.push.flags, &here);
     let to_remote = change(&rules.remote_flags, remote, wanted_there);
     let to_local = change(&rules.local_flags, local, wanted_here);

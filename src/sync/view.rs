@@ -89,7 +89,7 @@ impl RemoteView {
             return Err(Doubt::ModSeqWentBack);
         }
         let known = picture.remote_side().filter(|(uid, _)| !delta.vanished.contains(*uid));
-        let mut messages: BTreeMap<Uid, Flags> = known.map(|(uid, flags)| (uid, flags.clone())).collect();
+        let mut messages: BTreeMap<Uid, Flags> = known.map(|(uid, flags)| (uid, flags.into_owned())).collect();
         let changed = delta.changed.iter().filter(|(uid, _)| !delta.vanished.contains(**uid));
         messages.extend(changed.map(|(uid, flags)| (*uid, flags.clone())));
         Self::listed(messages, numbers.exists)

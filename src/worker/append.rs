@@ -1,15 +1,16 @@
 //! Files become messages of the server, many in one command where it takes that.
 
-use crate::mail::{Fingerprint, Uid, UidValidity};
+use crate::mail::{Fingerprint, Flags, Uid, UidValidity};
 use crate::maildir::{Outgoing, Upload as Opened, open_for_upload};
 use crate::remote::imap::{Appended, Upload};
 use crate::sync::{Action, MailboxId, Outcome};
 use crate::worker::Error;
 use crate::worker::execute::{Numbered, own_fault};
+use crate::worker::flags::can_be_about_keyword;
 use crate::worker::observe::Observed;
-use crate::worker::pass::{Pass, blocking};
+use crate::worker::pass::{Pass, Shown, blocking};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Read as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -25,7 +26,7 @@ const PIECE: usize = 32 << 10;
 struct Ready {
     number: usize,
     outgoing: Outgoing,
-    flags: crate::mail::Flags,
+    flags: Flags,
     print: Fingerprint,
 }
 
@@ -39,18 +40,22 @@ impl Pass<'_> {
         outcomes: &mut [Outcome],
     ) -> Result<(), Error> {
         let mut queue: VecDeque<Vec<Numbered<'_>>> = actions.chunks(MAX_MESSAGES).map(<[_]>::to_vec).collect();
+        // Those that go without their keywords.
+        let mut bare: BTreeSet<usize> = BTreeSet::new();
         while let Some(group) = queue.pop_front() {
             if self.quota_full {
                 break;
             }
-            let (ready, rest) = self.open_group(&group, seen).await?;
+            let (mut ready, rest) = self.open_group(mailbox, &group, seen).await?;
             if !rest.is_empty() {
                 queue.push_front(rest);
             }
             if ready.is_empty() {
                 continue;
             }
+            ready.iter_mut().filter(|r| bare.contains(&r.number)).for_each(|r| r.flags = without_keywords(&r.flags));
             let sent: Vec<(usize, Fingerprint)> = ready.iter().map(|r| (r.number, r.print)).collect();
+            let flags: Vec<Flags> = ready.iter().map(|r| r.flags.clone()).collect();
             let results = self.send(mailbox, ready).await?;
             let refused_together = sent.len() > 1 && results.iter().all(|r| matches!(r, Appended::Refused(_)));
             if refused_together && !over_quota(&results) {
@@ -62,7 +67,21 @@ impl Pass<'_> {
                 queue.push_front(first.to_vec());
                 continue;
             }
-            for ((number, print), result) in sent.into_iter().zip(results) {
+            if let ([(number, _)], [Appended::Refused(refusal)], [flags]) = (&sent[..], &results[..], &flags[..])
+                && can_be_about_keyword(refusal)
+                && flags.keywords().next().is_some()
+            {
+                // It may be a keyword that the server minds: the message goes without, rather than not at all.
+                bare.insert(*number);
+                queue.push_front(group.iter().filter(|(n, _)| n == number).copied().collect());
+                continue;
+            }
+            for (((number, print), result), flags) in sent.into_iter().zip(results).zip(flags) {
+                if let Some((_, action)) = group.iter().find(|(n, _)| *n == number) {
+                    let file = seen.scan.as_ref().and_then(|scan| scan.files.get(action.name()));
+                    let here = file.map(|file| file.flags.clone());
+                    self.shown.insert(action.name().clone(), Shown { there: Some(flags), here });
+                }
                 outcomes[number] = match result {
                     Appended::Uid(epoch, uid) if self.is_plausible(mailbox, from, epoch, uid) => {
                         Outcome::Appended(uid, Some(print))
@@ -90,6 +109,7 @@ impl Pass<'_> {
     /// Opens messages until a command is full; returns what is left for the next.
     async fn open_group<'a>(
         &self,
+        mailbox: MailboxId,
         group: &[Numbered<'a>],
         seen: &Observed,
     ) -> Result<(Vec<Ready>, Vec<Numbered<'a>>), Error> {
@@ -112,7 +132,7 @@ impl Pass<'_> {
             if octets > MAX_OCTETS && !ready.is_empty() {
                 return Ok((ready, group[i..].to_vec()));
             }
-            let flags = seen.remote_flags.part_of(flags);
+            let flags = self.taken_there(mailbox, &seen.remote_flags.part_of(flags));
             ready.push(Ready { number: *number, outgoing, flags, print: *print });
         }
         Ok((ready, vec![]))
@@ -159,6 +179,12 @@ fn read_body(mut body: Outgoing, sink: &mpsc::Sender<Bytes>) {
             }
         }
     }
+}
+
+fn without_keywords(flags: &Flags) -> Flags {
+    let mut bare = Flags::new();
+    flags.system().for_each(|flag| bare.insert(flag));
+    bare
 }
 
 fn over_quota(results: &[Appended]) -> bool {

@@ -5,9 +5,9 @@
 use crate::mail::Fingerprint;
 use crate::maildir::{Error as MaildirError, Upload as Opened, open_for_upload, print_of};
 use crate::store::Settlement;
-use crate::sync::{Action, Batch, Change, MailboxId, Outcome, Work, settle};
+use crate::sync::{Action, Batch, Change, Known, MailboxId, Outcome, Picture, Work, settle, settled};
 use crate::worker::observe::Observed;
-use crate::worker::pass::{Pass, blocking, now};
+use crate::worker::pass::{Pass, Shown, blocking, now};
 use crate::worker::{Error, Event};
 use std::time::SystemTime;
 
@@ -56,7 +56,7 @@ impl Pass<'_> {
         let from = from.get(mailbox).copied();
         self.restore(*mailbox, &back, from, seen, &mut outcomes).await?;
         self.append(*mailbox, &appends, from, seen, &mut outcomes).await?;
-        self.set_flags(&flags, seen, &mut outcomes).await?;
+        self.set_flags(*mailbox, &flags, seen, &mut outcomes).await?;
         self.remove_there(*mailbox, &there, seen, &mut outcomes).await?;
         self.remove_here(*mailbox, &here, seen, &mut outcomes).await?;
         self.withdraw(*mailbox, &again, seen, &mut outcomes).await?;
@@ -84,7 +84,11 @@ impl Pass<'_> {
         let picture = self.pictures.entry(mailbox).or_default();
         let mut changes: Vec<Change> = Vec::new();
         for (action, outcome) in actions.iter().zip(outcomes) {
-            let settled = settle(picture, action, outcome, now());
+            let shown = self.shown.remove(action.name()).unwrap_or_default();
+            let settled: Vec<Change> = settle(picture, action, outcome, now())
+                .into_iter()
+                .map(|change| with_lacks(picture, change, &shown))
+                .collect();
             for change in &settled {
                 self.learnt += u64::from(!picture.holds(change));
                 picture.apply(change.clone());
@@ -170,6 +174,17 @@ impl Pass<'_> {
             self.settle(Settlement { changes: vec![(mailbox, refused)], ..Settlement::default() }).await?;
         }
         Ok(looks)
+    }
+}
+
+/// Remembers which keywords a side was seen without, of a pair that was made or changed.
+fn with_lacks(picture: &Picture, change: Change, shown: &Shown) -> Change {
+    match change {
+        Change::Uid(uid, Some(Known::Pair(pair))) => {
+            let pair = settled(picture.pair(uid), pair, shown.there.as_ref(), shown.here.as_ref());
+            Change::Uid(uid, Some(Known::Pair(pair)))
+        }
+        other => other,
     }
 }
 

@@ -36,12 +36,13 @@ impl Pass<'_> {
         let role = self.records.get(&mailbox).and_then(|record| record.role);
         for window in actions.chunks(WINDOW) {
             let uids: Vec<Uid> = window.iter().filter_map(|(_, action)| uid_of(action)).collect();
-            match self.fetch_window(folder, role, window, &uids, outcomes).await {
+            match self.fetch_window(mailbox, folder, role, window, &uids, outcomes).await {
                 Err(Error::Imap(ImapError::Refused { .. })) => {
                     // One message that the server cannot give must not stop the others.
                     for one in window {
                         let uid: Vec<Uid> = uid_of(one.1).into_iter().collect();
-                        match self.fetch_window(folder, role, std::slice::from_ref(one), &uid, outcomes).await {
+                        let one_only = std::slice::from_ref(one);
+                        match self.fetch_window(mailbox, folder, role, one_only, &uid, outcomes).await {
                             Err(Error::Imap(error @ ImapError::Refused { .. })) => {
                                 outcomes[one.0] = Outcome::Failed(error.to_string());
                             }
@@ -57,6 +58,7 @@ impl Pass<'_> {
 
     async fn fetch_window(
         &mut self,
+        mailbox: MailboxId,
         folder: &Folder,
         role: Option<SpecialUse>,
         window: &[Numbered<'_>],
@@ -81,15 +83,22 @@ impl Pass<'_> {
             }
             self.octets += staged.size;
             numbers.push(*number);
-            arrivals.push(arrival(staged, name, flags, role));
+            let subdir = place(&folder.letters(), flags, role);
+            arrivals.push(Arrival { staged, base: name.clone(), subdir, flags: flags.clone() });
         }
         drop(drafts);
+        let wanted = arrivals.iter().fold(Flags::new(), |all, arrival| all.union(&arrival.flags));
+        self.learn(mailbox, folder, wanted).await?;
+        let names: Vec<BaseName> = arrivals.iter().map(|arrival| arrival.base.clone()).collect();
         let prints: Vec<_> = arrivals.iter().map(|arrival: &Arrival| arrival.staged.fingerprint).collect();
         let target = folder.clone();
         let published = blocking(move || Ok(publish(&target, arrivals))).await?;
-        for ((number, print), published) in numbers.into_iter().zip(prints).zip(published) {
+        for (((number, print), published), name) in numbers.into_iter().zip(prints).zip(published).zip(names) {
             outcomes[number] = match published {
-                Ok(_) => Outcome::Fetched(print),
+                Ok(file) => {
+                    self.shown.entry(name).or_default().here = Some(file.flags);
+                    Outcome::Fetched(print)
+                }
                 // Somebody took the name; nothing was overwritten, and the next plan has another.
                 Err(MaildirError::Exists { .. }) => Outcome::Moot,
                 Err(error) => return Err(error.into()),
@@ -178,10 +187,6 @@ fn uid_of(action: &Action) -> Option<Uid> {
         Action::Fetch { uid, .. } => Some(*uid),
         _ => None,
     }
-}
-
-pub(super) fn arrival(staged: Staged, name: &BaseName, flags: &Flags, role: Option<SpecialUse>) -> Arrival {
-    Arrival { staged, base: name.clone(), subdir: place(flags, role), flags: flags.clone() }
 }
 
 async fn finish(draft: Delivery, internal_date: Option<i64>) -> Result<Staged, Error> {

@@ -4,10 +4,10 @@
 //! does not arrive in the flight is asked for again, message by message if need be, as a batch by itself would be.
 
 use crate::mail::{BaseName, Fingerprint, Flags, SpecialUse, Uid};
-use crate::maildir::{Delivery, Error as MaildirError, Folder, NameGenerator, publish, sweep_tmp};
+use crate::maildir::{Arrival, Delivery, Error as MaildirError, Folder, NameGenerator, place, publish, sweep_tmp};
 use crate::remote::imap::{BodyChunk, Errand, Landing};
 use crate::sync::{Action, Batch, MailboxId, Outcome, Work};
-use crate::worker::fetch::{DRAFTS, IN_FLIGHT, WINDOW, arrival, date};
+use crate::worker::fetch::{DRAFTS, IN_FLIGHT, WINDOW, date};
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
 use crate::worker::{Error, Event};
@@ -26,8 +26,16 @@ struct Target {
     messages: BTreeMap<Uid, (usize, BaseName, Flags)>,
 }
 
-/// What became of an action: the number of its errand, its own, and what was seen.
-type Landed = (usize, usize, Outcome);
+/// What became of an action.
+struct Landed {
+    /// The number of its errand.
+    errand: usize,
+    /// Its own number.
+    number: usize,
+    outcome: Outcome,
+    /// The flags that the name of its file shows, if it has one.
+    here: Option<Flags>,
+}
 
 /// Takes the fetches out of works, and makes flights of them: the newest messages first, and those of `inbox` before all.
 pub(super) fn flights(works: &mut Vec<Work>, group: usize, inbox: Option<MailboxId>) -> Vec<Vec<Work>> {
@@ -80,8 +88,10 @@ impl Pass<'_> {
                 let folder = folder.clone();
                 blocking(move || Ok(sweep_tmp(&folder, DRAFTS, SystemTime::now())?)).await?;
             }
+            let wanted = actions.iter().filter_map(flags_of).fold(Flags::new(), |all, flags| all.union(flags));
+            self.learn(*mailbox, &folder, wanted).await?;
             let windows = actions.chunks(WINDOW).map(|part| part.iter().filter_map(uid_of).collect()).collect();
-            errands.push(Errand { name, uid_validity: *uid_validity, windows });
+            errands.push(Errand { name, uid_validity: *uid_validity, access: self.access(), windows });
             targets.push(Target { folder, role, messages: messages(actions) });
             of_batch.push(number);
         }
@@ -101,10 +111,13 @@ impl Pass<'_> {
             self.selected = Some((*mailbox, *epoch));
         }
         let mut missing: Vec<BTreeSet<usize>> = outcomes.iter().map(|all| (0..all.len()).collect()).collect();
-        for (errand, action, outcome) in landed {
+        for Landed { errand, number, outcome, here } in landed {
             let batch = of_batch[errand];
-            missing[batch].remove(&action);
-            outcomes[batch][action] = outcome;
+            missing[batch].remove(&number);
+            outcomes[batch][number] = outcome;
+            if let (Some(_), Work::Messages { actions, .. }) = (&here, &batches[batch].work) {
+                self.shown.entry(actions[number].name().clone()).or_default().here = here;
+            }
         }
         for (batch, (missing, outcomes)) in batches.iter().zip(missing.iter().zip(&mut outcomes)) {
             if !missing.is_empty() {
@@ -136,6 +149,13 @@ impl Pass<'_> {
 fn uid_of(action: &Action) -> Option<Uid> {
     match action {
         Action::Fetch { uid, .. } => Some(*uid),
+        _ => None,
+    }
+}
+
+fn flags_of(action: &Action) -> Option<&Flags> {
+    match action {
+        Action::Fetch { flags, .. } => Some(flags),
         _ => None,
     }
 }
@@ -220,25 +240,27 @@ fn show(
         let Some((number, name, flags)) = target.messages.get(&body.uid) else { continue };
         let staged = draft.finish(date(body.internal_date))?;
         if staged.size == 0 && body.size.is_some_and(|size| size > 0) {
-            landed.push((errand, *number, Outcome::Failed("the server sends it without its body".into())));
+            let outcome = Outcome::Failed("the server sends it without its body".into());
+            landed.push(Landed { errand, number: *number, outcome, here: None });
             continue;
         }
         octets += staged.size;
         folder = Some(&target.folder);
         places.push((errand, *number));
-        arrivals.push(arrival(staged, name, flags, target.role));
+        let subdir = place(&target.folder.letters(), flags, target.role);
+        arrivals.push(Arrival { staged, base: name.clone(), subdir, flags: flags.clone() });
     }
     let Some(folder) = folder else { return Ok(()) };
     let prints: Vec<Fingerprint> = arrivals.iter().map(|arrival| arrival.staged.fingerprint).collect();
     let messages = arrivals.len();
     for (((errand, number), print), published) in places.into_iter().zip(prints).zip(publish(folder, arrivals)) {
-        let outcome = match published {
-            Ok(_) => Outcome::Fetched(print),
+        let (outcome, here) = match published {
+            Ok(file) => (Outcome::Fetched(print), Some(file.flags)),
             // Somebody took the name; nothing was overwritten, and the next plan has another.
-            Err(MaildirError::Exists { .. }) => Outcome::Moot,
+            Err(MaildirError::Exists { .. }) => (Outcome::Moot, None),
             Err(error) => return Err(error.into()),
         };
-        landed.push((errand, number, outcome));
+        landed.push(Landed { errand, number, outcome, here });
     }
     let _ = events.send(Event::Done { messages, octets });
     Ok(())

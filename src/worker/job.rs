@@ -1,8 +1,9 @@
 //! What a worker is told to do, and what it tells meanwhile.
 
 use crate::mail::MailboxName;
+use crate::maildir::Keywords;
 use crate::remote::Endpoint;
-use crate::sync::{Action, Deletion, Guard, Held, MailboxAction, MailboxPlan, Side};
+use crate::sync::{Action, Deletion, Guard, Held, MailboxAction, MailboxPlan, Policy, Side};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -27,6 +28,10 @@ pub struct Job {
     pub wanted: Wanted,
     /// What becomes of the server's message when the local one was deleted.
     pub deletion: Deletion,
+    /// What may be done with the changes of each side.
+    pub policy: Policy,
+    /// Where keywords live in the Maildir.
+    pub keywords: Keywords,
     /// How many deletions are believed.
     pub guard: Guard,
     /// How long the retention area keeps what was deleted.

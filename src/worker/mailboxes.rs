@@ -4,7 +4,9 @@ use crate::mail::{MailboxName, SpecialUse};
 use crate::maildir::{Folder, FolderMarker, Layout, LocalPath, to_local};
 use crate::remote::error::Error as ImapError;
 use crate::store::Settlement;
-use crate::sync::{Directory, Listed, MailboxAction, MailboxId, MailboxRecord, MailboxVerdict, Parked, Work, judge};
+use crate::sync::{
+    Answer, Directory, Listed, MailboxAction, MailboxId, MailboxRecord, MailboxVerdict, Parked, Work, judge,
+};
 use crate::worker::pass::{Mode, Pass, blocking};
 use crate::worker::{Error, map};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +45,10 @@ impl Pass<'_> {
                 MailboxVerdict::Mirror(id) => drop(mirrored.insert(id)),
                 MailboxVerdict::CreateLocal { name, path, .. } => {
                     actions.push(MailboxAction::CreateLocal { mailbox: self.number(&name), name, path });
+                }
+                MailboxVerdict::CreateRemote { name, .. } if self.job.policy.push.new != Answer::Allow => {
+                    let reason = "it is in the Maildir only, and nothing new goes to the server in this mode";
+                    self.leave_out(name.to_string(), reason, false);
                 }
                 MailboxVerdict::CreateRemote { name, path } => {
                     let mailbox = self.number(&name);
@@ -222,6 +228,8 @@ impl Pass<'_> {
         for action in actions {
             let (id, name, path) = match action {
                 MailboxAction::CreateLocal { mailbox, name, path } => (*mailbox, name, Some(path.clone())),
+                // Begun in another mode, before a crash.
+                MailboxAction::CreateRemote { .. } if !self.job.policy.writes_there() => continue,
                 MailboxAction::CreateRemote { mailbox, name, path } => {
                     if let Err(reason) = self.create_remote(name).await? {
                         self.leave_out(name.to_string(), reason, true);

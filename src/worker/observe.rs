@@ -171,6 +171,7 @@ impl Pass<'_> {
             return Ok(Some((None, None)));
         };
         let pretended = record.uid_validity.is_none() && self.mode == crate::worker::Mode::DryRun;
+        let (keywords, may_learn) = (self.job.keywords, !self.unlettered.contains(&id));
         let marker = FolderMarker { id: id.0, name: record.name.clone(), state: self.owner.state };
         let scanned = blocking(move || {
             let open = || -> Result<(Folder, Scan), MaildirError> {
@@ -178,6 +179,7 @@ impl Pass<'_> {
                 if !pretended {
                     folder.check(&marker)?;
                 }
+                folder.keep_keywords(keywords, may_learn);
                 let scan = folder.scan()?;
                 Ok((folder, scan))
             };
@@ -220,7 +222,7 @@ impl Pass<'_> {
             None => Err(here),
             Some((remote, reached)) => {
                 let Here { folder, scan, local } = here;
-                let remote_flags = Storable::everything();
+                let remote_flags = self.storable_there(Storable::everything());
                 let (read_only, listed) = (false, false);
                 let seen = Observed { folder, scan, local, remote, reached, remote_flags, read_only, listed };
                 if self.is_quiet(&picture, &seen) {
@@ -254,7 +256,7 @@ impl Pass<'_> {
             .map(|record| {
                 let since = self.since(record);
                 let list = since.is_none() || tier != Tier::A;
-                SelectRequest { name: record.name.clone(), access: Access::ReadWrite, since, list }
+                SelectRequest { name: record.name.clone(), access: self.access(), since, list }
             })
             .collect();
         if requests.is_empty() {
@@ -277,15 +279,17 @@ impl Pass<'_> {
     /// Tells whether nothing follows, whatever flags the server can store.
     fn is_quiet(&mut self, picture: &Picture, seen: &Observed) -> bool {
         let rules = Rules {
-            policy: crate::sync::Policy::TWO_WAY,
-            remote_flags: Storable::everything(),
-            local_flags: crate::maildir::letters(),
+            policy: self.job.policy,
+            remote_flags: seen.remote_flags.clone(),
+            local_flags: self.storable_here(seen),
             route: crate::sync::Route::Expunge,
             now: super::pass::now(),
         };
         let names = &mut self.names;
         let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut || names.next());
-        done.actions.is_empty() && done.notes.is_empty() && !picture.has_due(rules.now)
+        // Flags that a policy leaves different are no question that waits for an answer.
+        let waits = !self.job.policy.keeps_flags() && picture.has_due(rules.now);
+        done.actions.is_empty() && done.notes.is_empty() && !waits
     }
 
     async fn select(
@@ -309,7 +313,7 @@ impl Pass<'_> {
             Some(selected) => selected,
             None => {
                 self.selected = None;
-                let selected = self.imap.select(&record.name, Access::ReadWrite, self.since(record)).await?;
+                let selected = self.imap.select(&record.name, self.access(), self.since(record)).await?;
                 self.selected = Some((record.id, selected.uid_validity));
                 selected
             }
@@ -342,7 +346,8 @@ impl Pass<'_> {
             messages: exists,
         };
         let Here { folder, scan, local } = here;
-        let (remote_flags, read_only) = (selected.permanent_flags, selected.read_only);
+        let remote_flags = self.storable_there(selected.permanent_flags);
+        let read_only = selected.read_only && self.access() == Access::ReadWrite;
         Ok(Some(Observed { folder, scan, local, remote, reached, remote_flags, read_only, listed }))
     }
 

@@ -1,6 +1,6 @@
 //! A pass over one account.
 
-use crate::mail::{BaseName, MailboxName, Uid, UidValidity};
+use crate::mail::{BaseName, Flags, MailboxName, Uid, UidValidity};
 use crate::maildir::{NameGenerator, Root, RootMarker};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, Imap, Listing, Status};
@@ -159,7 +159,20 @@ pub(super) struct Pass<'j> {
     pub not_restored: BTreeMap<u64, String>,
     /// What was learnt by doing, in changes of the memory.
     pub learnt: u64,
+    /// The flags with which messages were seen while a batch was carried out, by their names here.
+    pub shown: BTreeMap<BaseName, Shown>,
+    /// Keywords that the server refused in this session.
+    pub refused_keywords: BTreeMap<MailboxId, Flags>,
+    /// Mailboxes in whose Maildir no keyword can get a letter in this pass.
+    pub unlettered: BTreeSet<MailboxId>,
     pub report: Report,
+}
+
+/// The flags with which a message was seen on each side, if it was.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Shown {
+    pub there: Option<Flags>,
+    pub here: Option<Flags>,
 }
 
 impl<'j> Pass<'j> {
@@ -204,6 +217,9 @@ impl<'j> Pass<'j> {
             restored: BTreeSet::new(),
             not_restored: BTreeMap::new(),
             learnt: 0,
+            shown: BTreeMap::new(),
+            refused_keywords: BTreeMap::new(),
+            unlettered: BTreeSet::new(),
             report: Report::default(),
         })
     }
@@ -353,6 +369,11 @@ impl<'j> Pass<'j> {
         Ok(begun)
     }
 
+    /// How mailboxes of the server are opened: for looking only where nothing is ever changed there.
+    pub(super) fn access(&self) -> Access {
+        if self.job.policy.writes_there() { Access::ReadWrite } else { Access::ReadOnly }
+    }
+
     /// Opens a mailbox of the server, unless it is open. False: it is not the one that is remembered.
     pub(super) async fn open(&mut self, id: MailboxId, epoch: UidValidity) -> Result<bool, Error> {
         if let Some((open, of)) = self.selected
@@ -363,7 +384,7 @@ impl<'j> Pass<'j> {
         let Some(record) = self.records.get(&id) else { return Ok(false) };
         let name = record.name.clone();
         self.selected = None;
-        let selected = self.imap.select(&name, Access::ReadWrite, None).await?;
+        let selected = self.imap.select(&name, self.access(), None).await?;
         self.selected = Some((id, selected.uid_validity));
         Ok(selected.uid_validity == epoch)
     }

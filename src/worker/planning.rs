@@ -2,8 +2,8 @@
 
 use crate::mail::{BaseName, SpecialUse, Uid, UidValidity};
 use crate::sync::{
-    Action, Answers, Change, Deletion, Known, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind, Picture,
-    Policy, Quarantine, Reconciled, Route, Rules, Watched, Why, guard, reconcile,
+    Action, Answer, Answers, Change, Deletion, Known, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind,
+    Picture, Policy, Quarantine, Reconciled, Route, Rules, Watched, Why, guard, reconcile,
 };
 use crate::worker::history::names_of_restored;
 use crate::worker::observe::Observed;
@@ -114,24 +114,28 @@ impl Pass<'_> {
     }
 
     pub(super) fn rules(&mut self, record: &MailboxRecord, seen: &Observed) -> Rules {
-        let mut policy = Policy::TWO_WAY;
+        let mut policy = self.job.policy;
+        if record.checkpoint.is_none() {
+            policy = policy.before_agreement();
+        }
         if seen.read_only {
             // New mail here is no exception that a policy makes: it waits until the mailbox can be written to.
             policy = Policy { push: Answers { new: policy.push.new, ..policy.pull_only().push }, ..policy };
         }
         let put_away = matches!(record.role, Some(SpecialUse::Trash | SpecialUse::Junk));
         let route = match self.job.deletion {
+            _ if policy.push.gone != Answer::Allow => Route::Expunge,
             Deletion::Trash if !put_away => Route::Trash(self.trash_or_reserve()),
             Deletion::Trash | Deletion::Expunge => Route::Expunge,
             Deletion::Never => {
-                policy.push.gone = crate::sync::Answer::Keep;
+                policy.push.gone = Answer::Keep;
                 Route::Expunge
             }
         };
         Rules {
             policy,
             remote_flags: seen.remote_flags.clone(),
-            local_flags: crate::maildir::letters(),
+            local_flags: self.storable_here(seen),
             route,
             now: now(),
         }

@@ -1,6 +1,6 @@
 //! Bringing back: a file from the retention area, a message out of the server's Trash; and taking it away again.
 
-use crate::mail::{Uid, UidSet, UidValidity};
+use crate::mail::{Flags, Uid, UidSet, UidValidity};
 use crate::maildir::{Error as MaildirError, Removal, Removed, Restored, Retention, remove, restore};
 use crate::remote::error::Error as ImapError;
 use crate::sync::{Action, MailboxId, Outcome, Source};
@@ -100,6 +100,12 @@ impl Pass<'_> {
         let (state_dir, account) = (self.job.state_dir.clone(), self.job.account.clone());
         let wanted: Vec<(usize, Action)> =
             actions.iter().map(|(number, action)| (*number, (*action).clone())).collect();
+        let flags = wanted.iter().filter_map(|(_, action)| match action {
+            Action::Restore { flags, .. } => Some(flags),
+            _ => None,
+        });
+        let flags = flags.fold(Flags::new(), |all, flags| all.union(flags));
+        self.learn(mailbox, &folder, flags).await?;
         let done = blocking(move || {
             let retention = Retention::open(&state_dir, &account)?;
             let kept = retention.list()?;

@@ -39,10 +39,10 @@ pub async fn verify(job: &Job, only: &[String]) -> Result<Verified, Error> {
     let mut mirrored = pass.judge_mailboxes(only).await?;
     mirrored.retain(|id| known.contains(id));
     let observed = pass.observe(&mirrored).await?;
-    let local_flags = crate::maildir::letters();
     let mut mailboxes = Vec::new();
     for (id, seen) in &observed {
         let Some(record) = pass.records.get(id) else { continue };
+        let local_flags = pass.storable_here(seen);
         let picture = pass.pictures.entry(*id).or_default();
         let found = audit(picture, &seen.remote, &seen.local, (&seen.remote_flags, &local_flags));
         mailboxes.push((record.name.to_string(), found));

@@ -122,7 +122,7 @@ fn farewell(stage: &mut Stage) -> Done {
     let mail = mail.display();
     let settings = format!(
         "[database]\npath={mail}\n[user]\nname=Ada\nprimary_email=ada@example.org\n\
-         [new]\nignore=mailtwin-root;mailtwin-folder\n"
+         [new]\nignore=mailtwin-root;mailtwin-folder;dovecot-keywords\n"
     );
     std::fs::write(stage.home().join("notmuch.conf"), settings)?;
     let settings = format!(

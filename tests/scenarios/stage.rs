@@ -185,12 +185,13 @@ impl Stage {
         let mut files: BTreeMap<String, Vec<(Mail, PathBuf)>> = BTreeMap::new();
         for (mailbox, folder) in self.folders() {
             let found = files.entry(mailbox).or_default();
+            let table = table(&folder);
             for part in ["new", "cur"] {
                 for entry in fs::read_dir(folder.join(part)).into_iter().flatten().flatten() {
                     let file = entry.file_name().to_string_lossy().into_owned();
                     let letters = file.split_once(":2,").map_or("", |(_, letters)| letters);
                     let bytes = fs::read(entry.path()).expect("a message can be read");
-                    found.push((Mail::new(&names.name(&bytes), letters), entry.path()));
+                    found.push((Mail::of_letters(&names.name(&bytes), letters, &table), entry.path()));
                 }
             }
             found.sort();
@@ -243,11 +244,11 @@ impl Stage {
     /// Where a reader puts the message: whatever it has seen is in `cur`.
     fn place(&self, mailbox: &str, base: &str, mail: &Mail) -> PathBuf {
         let folder = self.maildir().join(mailbox);
-        if mail.letters.is_empty() {
-            folder.join("new").join(base)
-        } else {
-            folder.join("cur").join(format!("{base}:2,{}", mail.letters))
+        if mail.letters.is_empty() && mail.keywords.is_empty() {
+            return folder.join("new").join(base);
         }
+        let keywords = mail.keywords.iter().filter_map(|keyword| letter(&folder, keyword));
+        folder.join("cur").join(format!("{base}:2,{}{}", mail.letters, keywords.collect::<String>()))
     }
 
     /// Inode and time of change of everything in the Maildir.
@@ -316,6 +317,27 @@ impl Stage {
             copy(&saved.0.join(part), &self.path(part));
         }
     }
+}
+
+/// The keywords of a folder by their letters.
+fn table(folder: &Path) -> BTreeMap<char, String> {
+    let text = fs::read_to_string(folder.join("dovecot-keywords")).unwrap_or_default();
+    let entries = text.lines().filter_map(|line| line.split_once(' '));
+    let letter = |number: &str| char::from(b'a' + number.parse::<u8>().expect("a number"));
+    entries.map(|(number, keyword)| (letter(number), keyword.to_owned())).collect()
+}
+
+/// The letter of a keyword in a folder; a reader that knows of the table gives it the next one.
+fn letter(folder: &Path, keyword: &str) -> Option<char> {
+    let table = table(folder);
+    let known = table.iter().find(|(_, known)| known.eq_ignore_ascii_case(keyword)).map(|(letter, _)| *letter);
+    known.or_else(|| {
+        let number = u8::try_from(table.len()).expect("a few").checked_rem(26).filter(|_| table.len() < 26)?;
+        let file = folder.join("dovecot-keywords");
+        let before = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(&file, format!("{before}{number} {keyword}\n")).expect("the table can be written");
+        Some(char::from(b'a' + number))
+    })
 }
 
 fn base_of(file: &Path) -> String {

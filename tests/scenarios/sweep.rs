@@ -146,8 +146,15 @@ impl<'s> Rehearsal<'s> {
             if number == 0 {
                 (self.scenario.rules)(&self.server);
             }
+            let mark = self.server.mark();
             let ran = self.run(words, None);
             assert_eq!(ran.code, Some(i32::from(code)), "{}: `{words}` said: {}", self.what, ran.said);
+            if self.scenario.only_looks {
+                let changing = self.server.mutating_commands_since(mark);
+                let opened = self.server.log().into_iter().skip(mark).map(|logged| logged.text);
+                let selected: Vec<String> = opened.filter(|text| text.starts_with("SELECT ")).collect();
+                assert_eq!((changing, selected), (vec![], vec![]), "{}: `{words}` only looks", self.what);
+            }
             self.steps.push(ran.steps);
         }
         self.is_at_the_end("undisturbed");

@@ -32,6 +32,8 @@ pub struct Scenario {
     agreed: (Tree, Tree),
     /// What it says of the server holds for a real Dovecot too.
     pub dovecot: bool,
+    /// Mailboxes of the server are looked at only, and nothing is changed there.
+    pub only_looks: bool,
 }
 
 impl Scenario {
@@ -58,13 +60,13 @@ impl Scenario {
             }
         }
         let [remembered, server, maildir, server_after, maildir_after] = trees;
-        let agreed = (remembered.clone(), remembered.clone().without_keywords());
+        let agreed = (remembered.clone(), remembered.clone());
         Self {
             name,
             remembered,
             server,
-            maildir: maildir.without_keywords(),
-            end: (server_after, maildir_after.without_keywords()),
+            maildir,
+            end: (server_after, maildir_after),
             script: vec![("sync", 0)],
             account: "",
             profile: |profile| profile,
@@ -72,6 +74,7 @@ impl Scenario {
             rules: |_| {},
             agreed,
             dovecot: true,
+            only_looks: false,
         }
     }
 
@@ -89,6 +92,20 @@ impl Scenario {
     pub fn names(&self) -> BTreeSet<String> {
         let trees = [&self.remembered, &self.server, &self.maildir, &self.end.0, &self.end.1];
         trees.into_iter().flat_map(Tree::names).collect()
+    }
+
+    /// Keywords have no letters in the Maildir.
+    fn without_letters(mut self) -> Self {
+        for tree in [&mut self.maildir, &mut self.agreed.1, &mut self.end.1] {
+            *tree = std::mem::take(tree).without_keywords();
+        }
+        self
+    }
+
+    /// A mode in which nothing is changed on the server.
+    fn only_looks(mut self, lines: &'static str) -> Self {
+        (self.account, self.only_looks) = (lines, true);
+        self
     }
 
     fn exit(mut self, code: u8) -> Self {
@@ -178,10 +195,32 @@ pub fn scenarios() -> Vec<Scenario> {
             INBOX   | a b:S c:F  | a:S b:SF c | a:F b c:FS | a:FS b:F c:S | ="),
         s("the same flag was set and removed on both sides", "
             INBOX   | a b:S | a:S b | a:S b | a:S b | ="),
-        s("keywords of the server stay while flags change here", "
-            INBOX   | a{work} b | a{work,later} b{x} | a:S b:F | a:S{work,later} b:F{x} | ="),
+        s("keywords changed there", "
+            INBOX   | a{work} b | a:S{work,later} b{x} c{work} | = | a:S{work,later} b{x} c{work} | =
+            Archive | d{work}   | d                            | = | d                            | ="),
+        s("keywords changed here", "
+            INBOX   | a{work} b | = | a:S{work,later} b{x} c{work} | a:S{work,later} b{x} c{work} | =
+            Archive | d{work}   | = | d                            | d                            | ="),
+        s("keywords changed on both sides", "
+            INBOX   | a{work} b | a{work,later} b:P{x} | a:S b:F{y} | a:S{later} b:PF{x,y} | ="),
+        s("keywords differ in case only", "
+            INBOX   | a{Work} b | a{Work} b{work} | a:S{Work} b{WORK} | a:S{Work} b{Work} | ="),
+        s("keywords of the server stay in the database while flags change here", "
+            INBOX   | a{work} b | a{work,later} b{x} | a:S{work} b:F | a:S{work,later} b:F{x} | =")
+        .account("keywords = \"database\"")
+        .without_letters(),
+        s("no keyword is synchronised", "
+            INBOX   | a{work} b | a{later} b{x} c{y} | a:S b:F | a:S{later} b:F{x} c{y} | a:S b:F c")
+        .account("keywords = \"none\"")
+        .without_letters(),
+        s("a keyword that the server refuses stays here, and the messages go", "
+            INBOX   | a{work} b | = | a:S{work,bad} b{bad} c:F{bad} | a:S{work} b c:F | a:S{work,bad} b{bad} c:F{bad}")
+        .rules(|server| {
+            server.rule(When::verb("UID STORE").containing("bad"), Act::No("", "no such keyword"));
+            server.rule(When::verb("APPEND").containing("bad"), Act::No("", "no such keyword"));
+        }),
         s("a server that keeps no keywords", "
-            INBOX   | a b | = | a:SP b:PF | a:S b:F | a:SP b:PF")
+            INBOX   | a b | = | a:SP b:PF{x} | a:S b:F | a:SP b:PF{x}")
         .profile(|profile| Profile { keywords: false, ..profile }),
         s("deleted is a flag like any other", "
             INBOX   | a b:T c d | a:T b:T c d | a b c:ST d | a:T b c:ST d | ="),
@@ -467,6 +506,61 @@ pub fn scenarios() -> Vec<Scenario> {
             Trash   | .       | = | = | b:S | =")
         .script(&[("sync", 0), ("undo work --yes", 0), ("sync", 0), ("undo work 3 --yes", 0), ("sync", 0)])
         .profile(with_move).also_on_dovecot(),
+    ]);
+    let (mirror, archive) = ("mode = \"mirror\"", "mode = \"archive\"");
+    all.extend([
+        s("a mirror follows the server", "
+            INBOX   | a b:S c{work} | a:S{x} c:F d | = | a:S{x} c:F d | =
+            Archive | .             | e            | = | e            | =
+            News    | -             | f            | - | f            | =")
+        .only_looks(mirror),
+        s("what is done in a mirror is undone", "
+            INBOX   | a b:S c{work} d | = | a:S b:F{x} c g:S | a b:S c{work} d | =
+            Archive | e               | = | e:T h            | e               | =")
+        .only_looks(mirror),
+        s("a mailbox that is in the mirror only is left alone", "
+            INBOX   | a | a b | =   | a b | =
+            Here    | - | -   | c   | -   | c")
+        .only_looks(mirror),
+        s("much that was added to a mirror is held", "
+            INBOX   | a | = | a m1..m6 | a | a m1..m6
+            Archive | g | g h | =      | g h | =")
+        .only_looks(mirror)
+        .exit(3),
+        s("what was added to a mirror leaves when that is approved", "
+            INBOX   | a | = | a m1..m6 | a | =")
+        .only_looks(mirror)
+        .script(&[("sync", 3), ("approve work", 0), ("sync", 0)]),
+        s("what was added to a mirror stays when its removal is rejected", "
+            INBOX   | a | = | a m1..m6 | a | a m1..m6")
+        .only_looks(mirror)
+        .script(&[("sync", 3), ("reject work", 0), ("sync", 0)]),
+        s("a deletion that a mirror held is rejected, and not uploaded", "
+            INBOX   | a b c d e f | . | = | . | a b c d e f")
+        .only_looks(mirror)
+        .script(&[("sync", 3), ("reject work", 0), ("sync", 0)]),
+        s("an archive collects what the server ever had", "
+            INBOX   | a b:S c{work} | a:S{x} c:F d | = | a:S{x} c:F d | a:S{x} b:S c:F d
+            Archive | .             | e            | = | e            | =")
+        .only_looks(archive),
+        s("what is done in an archive stays there", "
+            INBOX   | a b:S c{work} d | a b:S c{work} d:F | a:S b c{work,x} g:S | a b:S c{work} d:F | a:S b c{work,x} g:S
+            Archive | e               | =                 | e:T h               | e                 | e:T h")
+        .only_looks(archive),
+        s("an archive whose server is emptied", "
+            INBOX   | a b c d e f g:S | . | = | . | a b c d e f g:S")
+        .only_looks(archive),
+        s("new messages and flags go to the server, and deletions do not", "
+            INBOX   | a b c | a b:S c d | a:F c e | a:F b:S c e d | a:F c e d
+            Trash   | .     | =         | =       | .             | =")
+        .account("policy = { pull = [\"new\", \"flags\", \"gone\"], push = [\"new\", \"flags\"] }"),
+        s("only deletions go to the server", "
+            INBOX   | a b c | a b:S c d | a:F c e | a c d | a:F c e d
+            Trash   | .     | =         | =       | b:S   | =")
+        .account("policy = { pull = [\"new\", \"gone\"], push = [\"gone\"] }"),
+        s("flags go to the server only", "
+            INBOX   | a b c | a:S b d | a:F b c e | a:FS b d e | a:F b c d e")
+        .account("policy = { pull = [\"new\"], push = [\"new\", \"flags\"] }"),
     ]);
     all.push(s("more than one window of fetches", "
             INBOX   | a | a m1..m140 | = | a m1..m140 | ="));

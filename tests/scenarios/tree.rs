@@ -44,6 +44,17 @@ impl Mail {
         mail
     }
 
+    /// Reads the letters of a file name by the table of its folder: letter and keyword.
+    pub fn of_letters(name: &str, letters: &str, table: &BTreeMap<char, String>) -> Self {
+        let (known, standard): (Vec<char>, Vec<char>) = letters.chars().partition(|letter| table.contains_key(letter));
+        let mut mail = Self::new(name, &standard.into_iter().collect::<String>());
+        let words: Vec<&str> = known.iter().map(|letter| table[letter].as_str()).collect();
+        let Self { letters, keywords, .. } = Self::of_wire(name, words);
+        mail.keywords = keywords;
+        let both: BTreeSet<char> = mail.letters.chars().chain(letters.chars()).collect();
+        Self { letters: both.into_iter().collect(), ..mail }
+    }
+
     pub fn wire(&self) -> Vec<String> {
         let letter = |letter: char| match SYSTEM.iter().find(|(of, _)| *of == letter) {
             Some((_, wire)) => (*wire).to_owned(),

@@ -395,6 +395,18 @@ fn give_away(path: &Path) {
     }
 }
 
+/// Makes a directory and everything in it the server's.
+pub fn give_away_all(path: &Path) {
+    give_away(path);
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            give_away_all(&entry.path());
+        } else {
+            give_away(&entry.path());
+        }
+    }
+}
+
 /// Installs Dovecot where it is missing; once, also with several test processes.
 fn install() {
     static DONE: OnceLock<()> = OnceLock::new();

@@ -24,7 +24,12 @@ pub fn stage(folder: &Folder, name: &str, text: &str) -> Staged {
 /// A message in the folder, as the worker puts it there.
 pub fn deliver(folder: &Folder, name: &str, flags: &str, text: &str) -> ScannedFile {
     let flags = Flags::parse(flags);
-    let arrival = Arrival { staged: stage(folder, name, text), base: base(name), subdir: place(&flags, None), flags };
+    let arrival = Arrival {
+        staged: stage(folder, name, text),
+        base: base(name),
+        subdir: place(&folder.letters(), &flags, None),
+        flags,
+    };
     publish(folder, vec![arrival]).remove(0).expect("published")
 }
 
@@ -54,7 +59,12 @@ fn what_is_published_is_what_another_reader_lists() {
             let (base, flags) = (names.next(), Flags::parse(all[n % all.len()]));
             let mut delivery = Delivery::begin(&folder, &base).expect("begun");
             delivery.write(format!("Subject: {n}\r\n\r\n").as_bytes()).expect("written");
-            Arrival { staged: delivery.finish(date(5)).expect("staged"), base, subdir: place(&flags, None), flags }
+            Arrival {
+                staged: delivery.finish(date(5)).expect("staged"),
+                base,
+                subdir: place(&folder.letters(), &flags, None),
+                flags,
+            }
         })
         .collect();
     let bases: Vec<String> = arrivals.iter().map(|a| a.base.to_string()).collect();
@@ -127,11 +137,12 @@ fn a_planted_link_is_replaced_and_not_written_through() {
 #[test]
 fn new_is_for_what_nobody_has_seen_or_put_away() {
     let none = Flags::new();
-    assert_eq!(place(&none, None), Subdir::New);
-    assert_eq!(place(&Flags::parse("work"), Some(SpecialUse::Flagged)), Subdir::New);
-    assert_eq!(place(&Flags::parse("\\Flagged"), None), Subdir::Cur);
+    let letters = Letters::new(crate::maildir::Keywords::Database);
+    assert_eq!(place(&letters, &none, None), Subdir::New);
+    assert_eq!(place(&letters, &Flags::parse("work"), Some(SpecialUse::Flagged)), Subdir::New);
+    assert_eq!(place(&letters, &Flags::parse("\\Flagged"), None), Subdir::Cur);
     for role in [SpecialUse::Sent, SpecialUse::Drafts, SpecialUse::Trash, SpecialUse::Archive, SpecialUse::Junk] {
-        assert_eq!(place(&none, Some(role)), Subdir::Cur);
+        assert_eq!(place(&letters, &none, Some(role)), Subdir::Cur);
     }
 }
 

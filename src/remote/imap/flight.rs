@@ -22,6 +22,8 @@ pub struct Errand {
     pub name: MailboxName,
     /// The epoch that the UIDs belong to: of another one nothing is told.
     pub uid_validity: UidValidity,
+    /// How it is opened.
+    pub access: Access,
     /// The messages, in the order in which they are wanted.
     pub windows: Vec<UidSet>,
 }
@@ -60,7 +62,7 @@ impl Imap {
         let (mut commands, mut legs) = (Vec::new(), Vec::new());
         let mut wanted: Vec<UidSet> = Vec::new();
         for (number, errand) in errands.iter().enumerate() {
-            let (name, access) = (errand.name.clone(), Access::ReadWrite);
+            let (name, access) = (errand.name.clone(), errand.access);
             commands.push(self.select_command(&SelectRequest { name, access, since: None, list: false }));
             legs.push(Leg::Open(number));
             let mut uids = UidSet::new();

@@ -8,7 +8,7 @@ const DATE: &str = "INTERNALDATE \"01-Jan-2024 00:00:00 +0000\"";
 
 fn errand(wire: &str, windows: &[&str]) -> Errand {
     let windows = windows.iter().map(|window| uids(window)).collect();
-    Errand { name: name(wire), uid_validity: epoch(7), windows }
+    Errand { name: name(wire), uid_validity: epoch(7), access: Access::ReadWrite, windows }
 }
 
 /// Flies; gives the epochs, and of each landing its errand, its UID, and the body.
