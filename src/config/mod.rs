@@ -12,6 +12,7 @@ mod path;
 mod patterns;
 mod problem;
 mod raw;
+mod renames;
 
 pub use account::{Account, AccountName};
 pub use environment::Environment;

@@ -205,6 +205,12 @@ impl Pass<'_> {
         here: Here,
     ) -> Result<Option<Observed>, Error> {
         let id = record.id;
+        if self.emptying.contains(&id) {
+            // It is gone from the server, which was told by two lists and STATUS.
+            let uid_validity = record.uid_validity.unwrap_or(UidValidity::new(1).expect("not zero"));
+            let seen = nothing_there(here);
+            return Ok(Some(Observed { reached: Checkpoint { uid_validity, ..seen.reached }, ..seen }));
+        }
         let interrupted = self.lists_all
             || super::pass::is_audit_due(record, super::pass::now())
             || self.batches.iter().any(|batch| super::pass::touches(batch, id));

@@ -84,9 +84,11 @@ impl<'s> Rehearsal<'s> {
             assert_eq!(agreed, expected, "{}: the first sync", self.what);
         }
         self.agreed = self.stage.save("agreed");
+        self.scenario.move_directories(&self.stage);
         let found = self.stage.tree(&self.names);
         self.stage.edit(&found, maildir, &self.names);
         let mut host = Twinless(&self.server);
+        self.scenario.move_mailboxes(&mut host);
         let found = host.tree(&self.names);
         host.edit(&found, server, &self.names);
     }
@@ -146,8 +148,14 @@ impl<'s> Rehearsal<'s> {
             if number == 0 {
                 (self.scenario.rules)(&self.server);
             }
+            let mark = self.server.mark();
             let ran = self.run(words, None);
             assert_eq!(ran.code, Some(i32::from(code)), "{}: `{words}` said: {}", self.what, ran.said);
+            if self.scenario.transfers_nothing {
+                let commands = self.server.commands_since(mark);
+                let transfers = commands.iter().filter(|c| c.contains("BODY") || c.starts_with("APPEND"));
+                assert_eq!(transfers.collect::<Vec<_>>(), Vec::<&String>::new(), "{}", self.what);
+            }
             self.steps.push(ran.steps);
         }
         self.is_at_the_end("undisturbed");

@@ -38,6 +38,9 @@ use connection::Connection;
 use list::Mailboxes;
 use response::Untagged;
 
+/// Who we say that we are (RFC 2971).
+const ID_OF_OURS: &str = concat!("ID (\"name\" \"mailtwin\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")");
+
 /// A session with an IMAP server.
 #[derive(Debug)]
 pub struct Imap {
@@ -66,7 +69,8 @@ impl Imap {
 
     /// Enables QRESYNC or CONDSTORE and asks for the namespaces, in one flight; once after the login.
     ///
-    /// A server that offers QRESYNC and does not enable it is taken for one without.
+    /// A server that offers QRESYNC and does not enable it is taken for one without. One that has no OBJECTID is asked
+    /// in the same flight who it is: a Dovecot tells mailboxes apart by an item of its own.
     ///
     /// # Errors
     /// When the connection is lost; a refusal is none.
@@ -81,10 +85,16 @@ impl Imap {
         if self.capabilities.has("NAMESPACE") {
             commands.push(Command::bare(NAMESPACE));
         }
+        if self.capabilities.has("ID") && !self.capabilities.has("OBJECTID") {
+            commands.push(Command::new(ID, ID_OF_OURS));
+        }
         let (enabled, mailboxes) = (&mut self.enabled, &mut self.mailboxes);
         let mut take = |_, untagged| match untagged {
             Untagged::Enabled(names) => enabled.extend(names.iter().map(|name| name.to_ascii_uppercase())),
             Untagged::Namespace(spaces) => mailboxes.take_namespaces(spaces),
+            Untagged::Id(fields) => {
+                mailboxes.is_dovecot |= fields.iter().any(|(field, value)| field == "name" && value == "Dovecot")
+            }
             _ => {}
         };
         self.connection.run(&commands, &mut take).await?;
@@ -108,13 +118,12 @@ impl Imap {
     /// When the connection is lost or the server refuses.
     pub async fn id(&mut self) -> Result<Vec<(String, String)>, Error> {
         let mut fields = Vec::new();
-        let text = concat!("ID (\"name\" \"mailtwin\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")");
         let mut take = |_, untagged| {
             if let Untagged::Id(told) = untagged {
                 fields = told;
             }
         };
-        self.connection.exec(Command::new(ID, text), &mut take).await?;
+        self.connection.exec(Command::new(ID, ID_OF_OURS), &mut take).await?;
         Ok(fields)
     }
 
