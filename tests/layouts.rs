@@ -26,7 +26,7 @@ fn run(configuration: &Path) -> String {
         .output()
         .expect("the program starts");
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert_eq!(ran.status.code(), Some(0), "{said}");
+    assert_eq!(ran.status.code(), Some(0), "{:?}: {said}", ran.status);
     said
 }
 

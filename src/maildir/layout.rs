@@ -174,7 +174,10 @@ pub(super) fn of_levels<'n>(
     let path = match layout {
         Layout::Nested => parts.map(shorten).collect::<Vec<_>>().join("/"),
         Layout::MaildirPlusPlus => shorten(format!(".{}", parts.collect::<Vec<_>>().join("."))),
-        Layout::Flat => shorten(parts.collect::<Vec<_>>().join(".")),
+        Layout::Flat => match parts.collect::<Vec<_>>().join(".") {
+            name if TAKEN.contains(&name.as_str()) => percent(&name, false),
+            name => shorten(name),
+        },
     };
     LocalPath::new(&path).ok_or(HostileName::TooLong)
 }
@@ -250,7 +253,8 @@ fn encode(wire: &str, dots: bool) -> String {
 }
 
 fn percent(text: &str, dots: bool) -> String {
-    let taken = TAKEN.contains(&text);
+    // Between dots such a name is none of a file.
+    let taken = !dots && TAKEN.contains(&text);
     let last = text.len() - text.chars().next_back().map_or(0, char::len_utf8);
     let mut out = String::new();
     for (at, c) in text.char_indices() {

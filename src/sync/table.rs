@@ -443,7 +443,7 @@ impl Mailboxes<'_> {
 }
 
 /// Leaves out the renames whose target somebody else has, and who does not leave it in the same pass.
-fn refuse_conflicts(verdicts: &mut Vec<MailboxVerdict>, sides: &Mailboxes<'_>) {
+fn refuse_conflicts(verdicts: &mut [MailboxVerdict], sides: &Mailboxes<'_>) {
     loop {
         let mut names_left: BTreeSet<MailboxName> = BTreeSet::new();
         let mut paths_left: BTreeSet<String> = BTreeSet::new();

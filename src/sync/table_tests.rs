@@ -128,7 +128,7 @@ fn a_mailbox_that_is_gone_from_the_server_is_not_uploaded_again() {
 fn a_directory_that_is_gone_is_asked_about() {
     let gone = |record| scene(&[record], &[listed("A")], &[]);
     let asked = MailboxVerdict::GoneHere { mailbox: ONE, name: name("A") };
-    assert_eq!(gone(record(1, "A")).judged(), [asked.clone()]);
+    assert_eq!(gone(record(1, "A")).judged(), std::slice::from_ref(&asked));
     let said = |word| MailboxRecord { hold: Some(Hold { gone: Side::Local, set: 1, word }), ..record(1, "A") };
     assert_eq!(gone(said(Word::Waiting)).judged(), [asked]);
     assert_eq!(gone(said(Word::Rejected)).judged(), [MailboxVerdict::Restore(ONE)]);

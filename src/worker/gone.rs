@@ -327,6 +327,8 @@ impl Pass<'_> {
         }
         let all = UidSet::range(crate::mail::Uid::MIN, crate::mail::Uid::MAX);
         let there: UidSet = self.imap.search(&all).await?.iter().collect();
+        // Its numbers are others from now on.
+        self.statuses.remove(&name);
         match self.imap.move_to(&there, &name).await {
             Ok(_) => Ok(Ok(())),
             Err(ImapError::Refused { refusal, .. }) => {

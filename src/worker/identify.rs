@@ -58,12 +58,12 @@ impl Pass<'_> {
             {
                 record.identity.clone_from(&seen.identity);
             }
-            let marked = directories.whole.iter().filter(|(_, directory)| directory.marker == Some(record.id));
-            let marked: Vec<_> = marked.collect();
-            if let [(path, directory)] = marked[..]
-                && Some(path) == record.path.as_ref()
-            {
-                record.inode = Some(directory.inode);
+            let marked = || directories.whole.iter().filter(|(_, directory)| directory.marker == Some(record.id));
+            let is_place = |path: &String| Some(path) == record.path.as_ref();
+            let moved = marked().any(|(path, directory)| !is_place(path) && record.inode == Some(directory.inode));
+            let inode = marked().find(|(path, _)| is_place(path)).map(|(_, directory)| directory.inode);
+            if let Some(inode) = inode.filter(|_| !moved) {
+                record.inode = Some(inode);
             }
             if *record != before {
                 learnt.push(record.clone());

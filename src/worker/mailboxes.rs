@@ -130,7 +130,9 @@ impl Pass<'_> {
         self.find_trash(trash).await?;
         if self.mode == Mode::Execute {
             // What is deleted goes to the Trash first.
-            if !deletions.is_empty() && self.trash.is_none() {
+            let approved =
+                |action: &MailboxAction| matches!(action, MailboxAction::DeleteRemote { approved: true, .. });
+            if deletions.iter().any(approved) && self.trash.is_none() {
                 self.trash_or_reserve();
                 let trash = std::mem::take(&mut self.reserved);
                 self.make_mailboxes(trash).await?;

@@ -26,6 +26,8 @@ pub struct Scenario {
     pub end: (Tree, Tree),
     /// What is run, and the exit codes.
     pub script: Vec<(&'static str, u8)>,
+    /// The profiles of the test server that it is swept in; none: all.
+    pub profiles: Option<&'static [&'static str]>,
     /// Mailboxes that another client renamed on the server.
     pub renamed_there: Vec<(&'static str, &'static str)>,
     /// Mailboxes that another client deleted on the server and made anew.
@@ -79,6 +81,7 @@ impl Scenario {
             maildir: maildir.without_keywords(),
             end: (server_after, maildir_after.without_keywords()),
             script: vec![("sync", 0)],
+            profiles: None,
             renamed_there: vec![],
             remade_there: vec![],
             renamed_here: vec![],
@@ -116,6 +119,11 @@ impl Scenario {
 
     pub(super) fn script(mut self, script: &[(&'static str, u8)]) -> Self {
         self.script = script.to_vec();
+        self
+    }
+
+    pub(super) fn only_in(mut self, profiles: &'static [&'static str]) -> Self {
+        self.profiles = Some(profiles);
         self
     }
 

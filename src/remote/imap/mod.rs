@@ -93,7 +93,7 @@ impl Imap {
             Untagged::Enabled(names) => enabled.extend(names.iter().map(|name| name.to_ascii_uppercase())),
             Untagged::Namespace(spaces) => mailboxes.take_namespaces(spaces),
             Untagged::Id(fields) => {
-                mailboxes.is_dovecot |= fields.iter().any(|(field, value)| field == "name" && value == "Dovecot")
+                mailboxes.is_dovecot |= fields.iter().any(|(field, value)| field == "name" && value == "Dovecot");
             }
             _ => {}
         };
