@@ -198,8 +198,10 @@ async fn an_inbox_that_is_listed_as_a_parent_too_is_an_inbox() {
 #[tokio::test]
 async fn a_mailbox_is_told_by_its_identifier_where_the_server_has_one() {
     let items = "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN MAILBOXID)";
-    let (list, status) =
-        (format!("C: A0002 LIST \"\" \"*\" RETURN (STATUS {items})"), format!("C: A0003 STATUS \"Work\" {items}"));
+    let (list, status) = (
+        format!("C: A0002 LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS {items})"),
+        format!("C: A0003 STATUS \"Work\" {items}"),
+    );
     let script = [
         &list,
         "S: * LIST () \"/\" Work",
@@ -211,7 +213,7 @@ async fn a_mailbox_is_told_by_its_identifier_where_the_server_has_one() {
         "S: * STATUS Work (MAILBOXID (F3))",
         "S: A0003 OK",
     ];
-    let (mut imap, server) = session("IMAP4rev1 LIST-STATUS OBJECTID", &script).await;
+    let (mut imap, server) = session("IMAP4rev1 LIST-EXTENDED LIST-STATUS OBJECTID", &script).await;
     let listing = imap.list().await.expect("a list");
     let told: Vec<_> = listing.mailboxes.iter().map(|m| m.identity.as_deref()).collect();
     assert_eq!(told, [None, Some("F2212ea87-6097-4256-9d51-71338625")]);
