@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "remote/quirks",
     "maildir/name",
     "maildir/layout",
+    "maildir/mapping",
     "store/keys",
     "store/record",
     "supervisor/schedule",

@@ -1,9 +1,9 @@
 //! The configuration, read from texts: what is accepted, what is refused, and in which words.
 
 use mailtwin::config::{Account, Config, ConfigError, Environment, Source};
-use mailtwin::maildir::Keywords;
+use mailtwin::maildir::{Keywords, Layout};
 use mailtwin::remote::{Mechanism, Secret, Security, Target, TlsVersion};
-use mailtwin::sync::{Answer, Answers, Deletion, Guard, Policy};
+use mailtwin::sync::{Answer, Answers, Deletion, Guard, Policy, Sides};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -131,8 +131,12 @@ fn every_key_that_works_is_read() {
         auth = ["external", "cram-md5"]
         oauth2.token-command = ["token"]
         maildir = "${{MAIL}}/work/"
-        layout = "nested"
+        layout = "maildir++"
         mailboxes = ["!Junk"]
+        rename = {{ "Sent Items" = "Sent", "[Gmail]/Bin" = "Trash" }}
+        subscribed-only = true
+        create-mailboxes = "local"
+        delete-mailboxes = "remote"
         mode = "two-way"
         delete = "expunge"
         keep-deleted = "0s"
@@ -154,6 +158,10 @@ fn every_key_that_works_is_read() {
     assert_eq!(endpoint.disabled_extensions, ["QRESYNC"]);
     assert_eq!(account.maildir, Path::new("/srv/mail/work"));
     assert!(!account.mailboxes.include("Junk"));
+    assert_eq!((account.layout, account.subscribed_only), (Layout::MaildirPlusPlus, true));
+    let renamed = [("Sent Items", "Sent"), ("[Gmail]/Bin", "Trash")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert!(renamed.iter().all(|pair| account.rename.contains(pair)) && account.rename.len() == 2);
+    assert_eq!((account.create_mailboxes, account.delete_mailboxes), (Sides::LOCAL, Sides::REMOTE));
     assert_eq!(account.delete, Deletion::Expunge);
     assert_eq!(account.keep_deleted, Duration::ZERO);
     assert_eq!(account.guard, Guard { deletions: 1, per_10_minutes: 7, ..Guard::default() });
@@ -250,12 +258,6 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
 /// Every key and value of the interface that this version does not do.
 const NOT_YET: &[(&str, &str)] = &[
     ("type = \"pop3\"", "type"),
-    ("layout = \"maildir++\"", "layout"),
-    ("layout = \"flat\"", "layout"),
-    ("rename = { \"Sent Items\" = \"Sent\" }", "rename"),
-    ("subscribed-only = false", "subscribed-only"),
-    ("create-mailboxes = \"both\"", "create-mailboxes"),
-    ("delete-mailboxes = \"none\"", "delete-mailboxes"),
     ("max-size = \"50 MiB\"", "max-size"),
     ("max-age = \"5y\"", "max-age"),
     ("oversize = \"skip\"", "oversize"),
@@ -298,7 +300,7 @@ fn the_interface_has_no_third_kind_of_key() {
     let known: Vec<&str> = text.rsplit("the keys here are ").next().expect("the list").split(", ").collect();
     assert!(known.contains(&"host") && known.len() > 20, "{known:?}");
     for key in known {
-        let with_values = ["type", "layout"].contains(&key);
+        let with_values = key == "type";
         assert!(with_values || !later.contains(&key), "{key} both works and does not");
     }
 }
@@ -328,7 +330,16 @@ fn a_wrong_value_is_refused_with_what_is_expected() {
         ("auth = [\"plian\"]", "did you mean \"plain\"?"),
         ("auth = [\"xoauth2\"]", "add oauth2.token-command"),
         ("auth = [\"external\"]", "`tls-client-cert` is missing"),
-        ("layout = \"wide\"", "this text cannot be `layout`; write \"nested\""),
+        ("layout = \"wide\"", "this text cannot be `layout`; write \"nested\" or \"maildir++\" or \"flat\""),
+        ("rename = [\"a\"]", "write a table of names"),
+        ("rename = { a = 1 }", "this number cannot be `a`; write a name"),
+        ("rename = { INBOX = \"In\" }", "`rename` cannot do \"INBOX\": INBOX is called so on both sides"),
+        ("rename = { a = \"inbox\" }", "`rename` cannot do \"inbox\": INBOX is called so on both sides"),
+        ("rename = { a = \"b//c\" }", "a level of it is empty"),
+        ("rename = { a = \"X\", b = \"x\" }", "`rename` gives \"a\" and \"b\" one name here, \"x\""),
+        ("subscribed-only = \"yes\"", "write true or false"),
+        ("create-mailboxes = true", "write \"both\" or \"remote\" or \"local\" or \"none\""),
+        ("delete-mailboxes = \"all\"", "write \"both\" or \"remote\" or \"local\" or \"none\""),
         ("type = \"smtp\"", "this text cannot be `type`"),
         ("disable-extensions = [\"A B\"]", "this is no capability"),
         ("tunnel = [\"x\"]", "`tunnel` and `host` exclude each other"),

@@ -96,21 +96,13 @@ fn settlement(g: u64) -> Settlement {
             _ => Change::Uid(uid(at), Some(Known::Pair(Pair::agreed(name(at + g % 3), Flags::parse("\\Seen"), None)))),
         }
     };
-    let record = MailboxRecord {
-        id: BOXES[0],
-        name: MailboxName::inbox(),
-        path: Some(format!("INBOX {g}")),
-        role: None,
-        uid_validity: None,
-        checkpoint: None,
-        listed: None,
-        parked: None,
-    };
+    let record = MailboxRecord::new(BOXES[0], MailboxName::inbox(), Some(format!("INBOX {g}")));
     Settlement {
         closed: vec![BatchId(2 * g - 1), BatchId(2 * g)],
         forgotten_pictures: if g.is_multiple_of(13) { vec![BOXES[1]] } else { Vec::new() },
         changes: BOXES.into_iter().map(|id| (id, (0..60 + g % 100).map(change).collect())).collect(),
         mailboxes: vec![record],
+        forgotten_mailboxes: vec![],
         guard: Some(GuardMemory { last_set: g as u32, ..GuardMemory::default() }),
         ..Settlement::default()
     }

@@ -61,9 +61,9 @@ fn table(folders: &[MappedFolder], output: &Output) -> Vec<String> {
     let style = |i: usize| match i.checked_sub(1).map(|i| folders[i].state) {
         None => Some(Style::Strong),
         Some(FolderState::Mirrored) => None,
-        Some(FolderState::NewThere | FolderState::NewHere) => Some(Style::Good),
+        Some(FolderState::NewThere | FolderState::NewHere | FolderState::Renamed) => Some(Style::Good),
         Some(FolderState::Unwanted | FolderState::Parked) => Some(Style::Faint),
-        Some(FolderState::LeftOut) => Some(Style::Attention),
+        Some(FolderState::LeftOut | FolderState::Held | FolderState::Deleted) => Some(Style::Attention),
     };
     let painted = |(i, row)| style(i).map_or_else(|| line(row), |style| output.paint(style, &line(row)));
     rows.iter().enumerate().map(painted).collect()
@@ -76,8 +76,13 @@ fn row(folder: &MappedFolder) -> [String; 6] {
     let state = match folder.state {
         FolderState::Mirrored => String::new(),
         FolderState::NewThere => "new: its directory will be made".to_owned(),
-        FolderState::NewHere => "new: it will be made on the server".to_owned(),
-        FolderState::Unwanted => "not in `mailboxes`".to_owned(),
+        FolderState::NewHere if reason.is_empty() => "new: it will be made on the server".to_owned(),
+        FolderState::NewHere => format!("new: it will be made on the server; {reason}"),
+        FolderState::Renamed => format!("renamed: {reason}"),
+        FolderState::Deleted => format!("deleted: {reason}"),
+        FolderState::Held => format!("held: {reason}"),
+        FolderState::Unwanted if reason.is_empty() => "not in `mailboxes`".to_owned(),
+        FolderState::Unwanted => format!("left out: {reason}"),
         FolderState::Parked => format!("parked: {reason}"),
         FolderState::LeftOut => format!("left out: {reason}"),
     };

@@ -83,13 +83,23 @@ fn mailbox_lines(account: &str, mailbox: &MailboxStatus, now: u64) -> Vec<String
     let argument = quote(&format!("{}/{name}", harmless(account)));
     let mut lines = Vec::new();
     if mailbox.parked {
-        lines.push(format!("  {name}: gone on the server; kept here and not synchronised"));
+        lines.push(format!("  {name}: gone on the server, or not subscribed to; kept here and not synchronised"));
     }
-    for HeldSet { number, deletions, side } in &mailbox.held {
+    for HeldSet { number, deletions, side, whole } in &mailbox.held {
         let place = match side {
             Side::Remote => "on the server",
             Side::Local => "here",
         };
+        if *whole {
+            let inbox = name == "INBOX";
+            let asked = if inbox { "is it to be fetched anew?" } else { "is the mailbox to be deleted on the server?" };
+            lines.push(format!("  {name}: held set {number}: its directory is gone; {asked}"));
+            if !inbox {
+                lines.push(format!("    let it go:   mailtwin approve {argument} --set {number}"));
+            }
+            lines.push(format!("    fetch anew:  mailtwin reject {argument} --set {number}"));
+            continue;
+        }
         lines.push(format!("  {name}: held set {number}: {} {place}", count(*deletions, "deletion")));
         lines.push(format!("    let them go: mailtwin approve {argument} --set {number}"));
         lines.push(format!("    put back:    mailtwin reject {argument} --set {number}"));
@@ -190,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_person_is_shown_with_the_command_that_decides() {
-        let held = HeldSet { number: 3, deletions: 60, side: Side::Remote };
+        let held = HeldSet { number: 3, deletions: 60, side: Side::Remote, whole: false };
         let bad = Quarantined {
             what: "UID 7".into(),
             reason: "NO \x1b[2J".into(),
@@ -212,7 +222,7 @@ mod tests {
              \x20   let them go: mailtwin approve work/Lists/rust --set 3\n\
              \x20   put back:    mailtwin reject work/Lists/rust --set 3\n\
              \x20 Lists/rust: UID 7 is not synchronised: NO \\x1b[2J (1 attempt, next in 1m)\n\
-             \x20 Old: gone on the server; kept here and not synchronised"
+             \x20 Old: gone on the server, or not subscribed to; kept here and not synchronised"
         );
     }
 }

@@ -11,10 +11,11 @@ use super::patterns::Patterns;
 use super::policy;
 use super::problem::{Fault, Faults};
 use super::raw::{Section, Value};
+use super::renames;
 use crate::mail::escape;
-use crate::maildir::Keywords;
+use crate::maildir::{Keywords, Layout};
 use crate::remote::Endpoint;
-use crate::sync::{Deletion, Guard, Policy};
+use crate::sync::{Deletion, Guard, Policy, Sides};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,6 +58,17 @@ pub struct Account {
     pub maildir: PathBuf,
     /// Which mailboxes are synchronised.
     pub mailboxes: Patterns,
+    /// How the directories of mailboxes are laid out.
+    pub layout: Layout,
+    /// Mailboxes that are called otherwise here: the name on the server and the name here, decoded, with `/` between the
+    /// levels.
+    pub rename: Vec<(String, String)>,
+    /// Only mailboxes that the user subscribed to are synchronised.
+    pub subscribed_only: bool,
+    /// On which sides mailboxes are made that are new on the other.
+    pub create_mailboxes: Sides,
+    /// On which sides mailboxes are deleted that were deleted on the other.
+    pub delete_mailboxes: Sides,
     /// What becomes of the server's message when the local one was deleted.
     pub delete: Deletion,
     /// How long the retention area keeps what was deleted.
@@ -85,12 +97,17 @@ pub(super) fn read(
         faults.push(fault);
     }
     section.refuse_others(keys::ACCOUNT, keys::ACCOUNT_LATER, faults);
-    only_now(section, "layout", "nested", &["maildir++", "flat"], faults);
 
     let endpoint = endpoint::read(section, environment, faults);
     let maildir = maildir(section, environment);
     let maildir = faults.sift(maildir);
     let mailboxes = optional(section, "mailboxes", faults, patterns);
+    let layouts = [Layout::Nested, Layout::MaildirPlusPlus, Layout::Flat].map(|layout| (layout.name(), layout));
+    let layout = optional(section, "layout", faults, |value| value.choice(&layouts));
+    let rename = section.get("rename").map_or(Some(Vec::new()), |value| renames::read(&value, faults));
+    let subscribed_only = optional(section, "subscribed-only", faults, Value::truth);
+    let create_mailboxes = optional(section, "create-mailboxes", faults, sides);
+    let delete_mailboxes = optional(section, "delete-mailboxes", faults, sides);
     let delete = optional(section, "delete", faults, |value| {
         value.choice(&[("trash", Deletion::Trash), ("expunge", Deletion::Expunge), ("never", Deletion::Never)])
     });
@@ -105,6 +122,11 @@ pub(super) fn read(
         endpoint: endpoint?,
         maildir: maildir?,
         mailboxes: mailboxes?.unwrap_or_default(),
+        layout: layout?.unwrap_or_default(),
+        rename: rename?,
+        subscribed_only: subscribed_only?.unwrap_or(false),
+        create_mailboxes: create_mailboxes?.unwrap_or(Sides::BOTH),
+        delete_mailboxes: delete_mailboxes?.unwrap_or(Sides::NONE),
         delete: delete?.unwrap_or_default(),
         keep_deleted: keep_deleted?.unwrap_or(14 * DAY),
         guard: guard?,
@@ -123,16 +145,6 @@ pub(super) fn optional<'a, T>(
     match section.get(key) {
         Some(value) => faults.sift(read(&value)).map(Some),
         None => Some(None),
-    }
-}
-
-/// Refuses every value but the one that this version does.
-fn only_now(section: &Section<'_>, key: &str, now: &str, later: &[&str], faults: &mut Faults) {
-    let Some(value) = section.get(key) else { return };
-    match value.as_text() {
-        Some(text) if text == now => {}
-        Some(text) if later.contains(&text) => faults.push(value.not_yet(text)),
-        _ => faults.push(value.wrong(&format!("\"{now}\""))),
     }
 }
 
@@ -155,6 +167,10 @@ fn patterns(value: &Value<'_>) -> Result<Patterns, Fault> {
         true => Err(value.wrong(&format!("patterns that are not empty, such as {example}"))),
         false => Ok(Patterns::new(patterns.iter().map(String::as_str))),
     }
+}
+
+fn sides(value: &Value<'_>) -> Result<Sides, Fault> {
+    value.choice(&[("both", Sides::BOTH), ("remote", Sides::REMOTE), ("local", Sides::LOCAL), ("none", Sides::NONE)])
 }
 
 fn guard(value: &Value<'_>, faults: &mut Faults) -> Option<Guard> {

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// The keys outside every account.
 pub(super) const TOP: &[&str] = &["state-dir", "defaults", "account"];
 
-/// The keys of an account that this version reads. `type` and `layout` have values that it does not do yet.
+/// The keys of an account that this version reads. `type` has a value that it does not do yet.
 pub(super) const ACCOUNT: &[&str] = &[
     "type",
     "host",
@@ -29,6 +29,10 @@ pub(super) const ACCOUNT: &[&str] = &[
     "maildir",
     "layout",
     "mailboxes",
+    "rename",
+    "subscribed-only",
+    "create-mailboxes",
+    "delete-mailboxes",
     "mode",
     "delete",
     "keep-deleted",
@@ -39,10 +43,6 @@ pub(super) const ACCOUNT: &[&str] = &[
 
 /// The keys of an account that a later version reads. They are refused, since an owner who wrote one relies on it.
 pub(super) const ACCOUNT_LATER: &[&str] = &[
-    "rename",
-    "subscribed-only",
-    "create-mailboxes",
-    "delete-mailboxes",
     "max-size",
     "max-age",
     "oversize",

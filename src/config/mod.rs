@@ -13,6 +13,7 @@ mod patterns;
 mod policy;
 mod problem;
 mod raw;
+mod renames;
 
 pub use account::{Account, AccountName};
 pub use environment::Environment;

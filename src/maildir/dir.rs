@@ -114,6 +114,37 @@ impl Dir {
         self.unlink(site, old)
     }
 
+    /// Gives a directory another name. [`Error::Exists`] if something is there, but an empty directory.
+    pub fn rename_dir(&self, site: &'static str, old: &[u8], to: &Self, new: &[u8]) -> Result<(), Error> {
+        step::reach(site);
+        let failed = |e| match e {
+            Errno::NOTEMPTY => Error::new("renaming a directory", new, Errno::EXIST),
+            e => Error::new("renaming a directory", new, e),
+        };
+        match rustix::fs::renameat_with(&self.0, old, &to.0, new, RenameFlags::NOREPLACE) {
+            // Not every file system knows NOREPLACE; without it, too, no directory replaces one that holds anything.
+            Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(&self.0, old, &to.0, new).map_err(failed),
+            done => done.map_err(failed),
+        }
+    }
+
+    /// Exchanges two names in one step.
+    pub fn exchange(&self, site: &'static str, one: &[u8], with: &Self, other: &[u8]) -> Result<(), Error> {
+        step::reach(site);
+        rustix::fs::renameat_with(&self.0, one, &with.0, other, RenameFlags::EXCHANGE)
+            .map_err(|e| Error::new("exchanging two directories", other, e))
+    }
+
+    /// Removes a directory; false if something is in it. One that is not there is removed.
+    pub fn remove_dir(&self, site: &'static str, name: &[u8]) -> Result<bool, Error> {
+        step::reach(site);
+        match rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(e) => Err(Error::new("removing a directory", name, e)),
+        }
+    }
+
     /// Gives a file another name, in the place of what had it.
     pub fn replace(&self, site: &'static str, old: &[u8], new: &[u8]) -> Result<(), Error> {
         step::reach(site);

@@ -42,13 +42,7 @@ impl Folder {
     ///
     /// Fails with [`Unavailable::FolderMissing`] or [`Unavailable::SubdirMissing`] when it is not whole.
     pub fn open(root: &Root, path: &LocalPath) -> Result<Self, Error> {
-        let mut folder = root.dir.open_dir(b".")?;
-        for name in path.components() {
-            folder = match folder.open_dir(name.as_bytes()) {
-                Err(error) if error.is_missing() => return Err(Unavailable::FolderMissing.into()),
-                found => found?,
-            };
-        }
+        let folder = open_dir(root, path)?;
         let subdir = |name: &'static str| match folder.open_dir(name.as_bytes()) {
             Err(error) if error.is_missing() => Err(Unavailable::SubdirMissing(name).into()),
             found => found,
@@ -145,6 +139,11 @@ impl Folder {
         FolderMarker::remove(&self.dirs.folder)
     }
 
+    /// Writes its marker, whatever marker it had.
+    pub fn mark(&self, marker: &FolderMarker) -> Result<(), Error> {
+        if self.marker()?.as_ref() == Some(marker) { Ok(()) } else { marker.write(&self.dirs.folder) }
+    }
+
     /// Tells whether this is the folder of that mailbox; the name in the marker may be an older one.
     pub fn check(&self, expected: &FolderMarker) -> Result<(), Error> {
         match self.marker()? {
@@ -221,7 +220,19 @@ pub fn discover(root: &Root, layout: Layout) -> Result<Vec<LocalPath>, Error> {
     Ok(found)
 }
 
-fn is_whole(dir: &Dir) -> Result<bool, Error> {
+/// Opens a directory beneath the root, whatever is in it. Fails with [`Unavailable::FolderMissing`] where there is none.
+pub(super) fn open_dir(root: &Root, path: &LocalPath) -> Result<Dir, Error> {
+    let mut folder = root.dir.open_dir(b".")?;
+    for name in path.components() {
+        folder = match folder.open_dir(name.as_bytes()) {
+            Err(error) if error.is_missing() => return Err(Unavailable::FolderMissing.into()),
+            found => found?,
+        };
+    }
+    Ok(folder)
+}
+
+pub(super) fn is_whole(dir: &Dir) -> Result<bool, Error> {
     for name in [b"cur", b"new", b"tmp"] {
         let is_dir = |stat| super::dir::kind(&stat) == FileType::Directory;
         if !dir.stat(name)?.is_some_and(is_dir) {

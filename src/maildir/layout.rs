@@ -27,6 +27,27 @@ pub enum Layout {
     Flat,
 }
 
+impl Layout {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nested => "nested",
+            Self::MaildirPlusPlus => "maildir++",
+            Self::Flat => "flat",
+        }
+    }
+
+    /// Tells whether a directory can have been made in this layout.
+    pub fn fits(self, path: &LocalPath) -> bool {
+        let (text, dotted) = (path.as_str(), path.as_str().starts_with('.'));
+        match self {
+            Self::Nested => !text.is_empty() && !dotted,
+            Self::MaildirPlusPlus => text.is_empty() || dotted && !text.contains('/'),
+            Self::Flat => !text.is_empty() && !dotted && !text.contains('/'),
+        }
+    }
+}
+
 /// The path of a folder beneath the root: names joined by `/`, none of them empty, `.` or `..`.
 ///
 /// The empty path is the root itself. Its `Display` is escaped.
@@ -111,6 +132,9 @@ pub enum NoRemoteName {
     /// The server has one level only, or its delimiter occurs in a component.
     #[error("the server cannot have a name with these levels")]
     Delimiter,
+    /// A mailbox that is called otherwise on the server has this name here.
+    #[error("the mailbox of that name on the server is called otherwise here: see `rename`")]
+    Renamed,
     /// Another name belongs to the mailbox that this would be.
     #[error(
         "the name is not as mailtwin writes it; a percent sign, a leading dot or a space at an end are written %XX"
@@ -135,30 +159,45 @@ pub fn to_local(name: &MailboxName, delimiter: Option<char>, layout: Layout) -> 
         let inbox = if layout == Layout::MaildirPlusPlus { "" } else { "INBOX" };
         return Ok(LocalPath(inbox.into()));
     }
-    let levels = delimiter.map_or(1, |d| name.as_wire().split(d).count());
-    if levels > MAX_DEPTH {
+    of_levels(split(name.as_wire(), delimiter), layout)
+}
+
+/// The directory of a mailbox with these levels, as they stand on the wire.
+pub(super) fn of_levels<'n>(
+    levels: impl Iterator<Item = &'n str> + Clone,
+    layout: Layout,
+) -> Result<LocalPath, HostileName> {
+    if levels.clone().count() > MAX_DEPTH {
         return Err(HostileName::TooDeep);
     }
-    let parts = split(name.as_wire(), delimiter).map(|part| encode(part, layout != Layout::Nested));
+    let parts = levels.map(|part| encode(part, layout != Layout::Nested));
     let path = match layout {
         Layout::Nested => parts.map(shorten).collect::<Vec<_>>().join("/"),
         Layout::MaildirPlusPlus => shorten(format!(".{}", parts.collect::<Vec<_>>().join("."))),
-        Layout::Flat => shorten(parts.collect::<Vec<_>>().join(".")),
+        Layout::Flat => match parts.collect::<Vec<_>>().join(".") {
+            name if TAKEN.contains(&name.as_str()) => percent(&name, false),
+            name => shorten(name),
+        },
     };
     LocalPath::new(&path).ok_or(HostileName::TooLong)
 }
 
 /// The mailbox whose directory this is: exactly the one that [`to_local`] maps here.
 pub fn to_remote(path: &LocalPath, delimiter: Option<char>, layout: Layout) -> Result<MailboxName, NoRemoteName> {
+    if path.as_str().is_empty() && layout == Layout::MaildirPlusPlus {
+        return Ok(MailboxName::inbox());
+    }
+    let name = join(&levels(path, layout)?, delimiter)?;
+    if to_local(&name, delimiter, layout).as_ref() == Ok(path) { Ok(name) } else { Err(NoRemoteName::NotCanonical) }
+}
+
+/// The levels of a directory's name, as they stand on the wire; more than what [`of_levels`] writes is accepted.
+pub(super) fn levels(path: &LocalPath, layout: Layout) -> Result<Vec<String>, NoRemoteName> {
     if path.as_str().contains("%~") {
         return Err(NoRemoteName::Shortened);
     }
     if path.as_str().is_empty() {
-        return if layout == Layout::MaildirPlusPlus {
-            Ok(MailboxName::inbox())
-        } else {
-            Err(NoRemoteName::NotCanonical)
-        };
+        return Err(NoRemoteName::NotCanonical);
     }
     let parts: Vec<&str> = match layout {
         Layout::Nested => path.components().collect(),
@@ -167,13 +206,17 @@ pub fn to_remote(path: &LocalPath, delimiter: Option<char>, layout: Layout) -> R
         }
         Layout::Flat => path.as_str().split('.').collect(),
     };
-    let wire: Option<Vec<String>> = parts.iter().map(|part| decode(part)).collect();
-    let wire = wire.ok_or(NoRemoteName::NotCanonical)?;
-    if wire.len() > 1 && delimiter.is_none() || wire.iter().any(|part| delimiter.is_some_and(|d| part.contains(d))) {
+    parts.iter().map(|part| decode(part)).collect::<Option<_>>().ok_or(NoRemoteName::NotCanonical)
+}
+
+/// The mailbox with these levels.
+pub(super) fn join(levels: &[String], delimiter: Option<char>) -> Result<MailboxName, NoRemoteName> {
+    let holds_delimiter = |level: &String| delimiter.is_some_and(|d| level.contains(d));
+    if levels.len() > 1 && delimiter.is_none() || levels.iter().any(holds_delimiter) {
         return Err(NoRemoteName::Delimiter);
     }
-    let name = MailboxName::new(&wire.join(&delimiter.map_or(String::new(), String::from)));
-    name.filter(|name| to_local(name, delimiter, layout).as_ref() == Ok(path)).ok_or(NoRemoteName::NotCanonical)
+    let name = MailboxName::new(&levels.join(&delimiter.map_or(String::new(), String::from)));
+    name.ok_or(NoRemoteName::NotCanonical)
 }
 
 /// Tells whether two different paths are one on a file system that ignores case.
@@ -186,11 +229,16 @@ pub(super) fn file_name(text: &str) -> String {
     if text.is_empty() { "%".into() } else { shorten(percent(text, false)) }
 }
 
-fn split(wire: &str, delimiter: Option<char>) -> Box<dyn Iterator<Item = &str> + '_> {
-    match delimiter {
-        Some(d) => Box::new(wire.split(d)),
-        None => Box::new(std::iter::once(wire)),
-    }
+/// The levels of a name on the wire.
+pub(super) fn split(wire: &str, delimiter: Option<char>) -> impl Iterator<Item = &str> + Clone {
+    let mut rest = Some(wire);
+    std::iter::from_fn(move || match rest?.split_once(|c| Some(c) == delimiter) {
+        Some((level, after)) => {
+            rest = Some(after);
+            Some(level)
+        }
+        None => rest.take(),
+    })
 }
 
 /// One component of a wire name as a file name, not yet shortened.
@@ -205,7 +253,8 @@ fn encode(wire: &str, dots: bool) -> String {
 }
 
 fn percent(text: &str, dots: bool) -> String {
-    let taken = TAKEN.contains(&text);
+    // Between dots such a name is none of a file.
+    let taken = !dots && TAKEN.contains(&text);
     let last = text.len() - text.chars().next_back().map_or(0, char::len_utf8);
     let mut out = String::new();
     for (at, c) in text.char_indices() {

@@ -73,6 +73,8 @@ pub struct Settlement {
     pub changes: Vec<(MailboxId, Vec<Change>)>,
     /// What is remembered of these mailboxes as a whole.
     pub mailboxes: Vec<MailboxRecord>,
+    /// Mailboxes of which nothing is remembered any more, their pictures included.
+    pub forgotten_mailboxes: Vec<MailboxId>,
     /// The memory of the guard.
     pub guard: Option<GuardMemory>,
     /// What was removed or brought back; it is numbered on from the newest.
@@ -205,8 +207,18 @@ impl Store {
     /// [`Error::Io`] if the disk refuses, [`Error::TooLarge`], [`Error::Damaged`]. The batches are open still, as far as
     /// is known.
     pub fn settle(&self, settlement: Settlement) -> Result<(), Error> {
-        let Settlement { closed, forgotten_pictures, changes, mailboxes, guard, removals, undone, dropped_removals } =
-            settlement;
+        let Settlement {
+            closed,
+            mut forgotten_pictures,
+            changes,
+            mailboxes,
+            forgotten_mailboxes,
+            guard,
+            removals,
+            undone,
+            dropped_removals,
+        } = settlement;
+        forgotten_pictures.extend(&forgotten_mailboxes);
         let mut memory = self.usable()?;
         let mut draft = Draft::new(&self.database, memory.next_header());
         for batch in closed {
@@ -240,6 +252,9 @@ impl Store {
         let mailboxes: BTreeMap<_, _> = mailboxes.into_iter().map(|mailbox| (mailbox.id, mailbox)).collect();
         for (id, mailbox) in mailboxes {
             draft.put(Key::Mailbox(id), &mailbox)?;
+        }
+        for mailbox in forgotten_mailboxes {
+            draft.remove(Key::Mailbox(mailbox))?;
         }
         if let Some(guard) = guard {
             draft.put(Key::Guard, &guard)?;

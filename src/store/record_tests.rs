@@ -149,6 +149,9 @@ fn the_bytes_of_format_1_stay_what_they_are() {
         }),
         listed: Some(1_700_000_000),
         parked: Some(Parked::GoneFromServer),
+        identity: Some("F2f1a".into()),
+        inode: Some(1_234_567),
+        hold: Some(Hold { gone: Side::Local, set: 4, word: Word::Waiting }),
     };
     let guard = GuardMemory {
         counted: vec![Counted {

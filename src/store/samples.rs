@@ -131,6 +131,9 @@ pub(super) fn mailboxes() -> impl Strategy<Value = MailboxRecord> {
         checkpoint,
         listed: Some(validity.into()),
         parked: parked.then_some(Parked::GoneFromServer),
+        identity: parked.then(|| format!("F{id}")),
+        inode: Some(u64::from(validity)),
+        hold: parked.then_some(Hold { gone: Side::Local, set: validity, word: Word::Waiting }),
     })
 }
 

@@ -75,16 +75,7 @@ fn what_was_begun_and_settled_is_there_after_a_restart() {
     assert_eq!((id, store.next_mailbox_id()), (MailboxId(1), MailboxId(2)));
     let begun = store.begin(vec![work(2), work(700)]).expect("begins");
     assert_eq!(begun.iter().map(|b| (b.id.0, b.generation)).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
-    let record = MailboxRecord {
-        id,
-        name: MailboxName::inbox(),
-        path: Some("INBOX".into()),
-        role: None,
-        uid_validity: None,
-        checkpoint: None,
-        listed: None,
-        parked: None,
-    };
+    let record = MailboxRecord::new(id, MailboxName::inbox(), Some("INBOX".into()));
     let guard = GuardMemory { last_set: 7, ..GuardMemory::default() };
     let settlement = Settlement {
         closed: vec![BatchId(1)],

@@ -1,7 +1,7 @@
 //! What is remembered of a mailbox as a whole.
 
 use crate::mail::{MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
-use crate::sync::picture::MailboxId;
+use crate::sync::picture::{Hold, MailboxId};
 use serde::{Deserialize, Serialize};
 
 /// A mailbox that is, or was, known on both sides.
@@ -23,6 +23,31 @@ pub struct MailboxRecord {
     pub listed: Option<u64>,
     /// Why it is not mirrored any more.
     pub parked: Option<Parked>,
+    /// What it is on the server, whatever its name: MAILBOXID (RFC 8474), or Dovecot's X-GUID.
+    pub identity: Option<String>,
+    /// The number of its directory, by which that is told from a copy.
+    pub inode: Option<u64>,
+    /// Its directory is gone, and a person is asked about that.
+    pub hold: Option<Hold>,
+}
+
+impl MailboxRecord {
+    /// A mailbox of which no more is known than this.
+    pub fn new(id: MailboxId, name: MailboxName, path: Option<String>) -> Self {
+        Self {
+            id,
+            name,
+            path,
+            role: None,
+            uid_validity: None,
+            checkpoint: None,
+            listed: None,
+            parked: None,
+            identity: None,
+            inode: None,
+            hold: None,
+        }
+    }
 }
 
 /// Why a mailbox is not mirrored any more; its mail stays where it is.
@@ -31,6 +56,8 @@ pub struct MailboxRecord {
 pub enum Parked {
     /// It is gone from the server.
     GoneFromServer,
+    /// The user is not subscribed to it, and only subscribed mailboxes are wanted.
+    Unsubscribed,
 }
 
 /// The numbers of a SELECT whose delta was applied, and of no other command: STATUS and NOTIFY can run ahead of what

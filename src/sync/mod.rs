@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod guard;
+pub mod identity;
 pub mod lacks;
 pub mod mailbox;
 pub mod order;
@@ -13,6 +14,7 @@ pub mod policy;
 pub mod reconcile;
 pub mod recover;
 pub mod removal;
+pub mod renames;
 pub mod restore;
 pub mod settle;
 pub mod table;
@@ -20,17 +22,19 @@ pub mod verdict;
 pub mod view;
 
 pub use guard::{Guard, GuardMemory, Held, Watched, guard};
+pub use identity::{There, fits, identify, is_proven, questions as identity_questions};
 pub use lacks::{Lacks, settled};
 pub use mailbox::{Checkpoint, MailboxRecord, Parked};
 pub use order::{spare, waves};
 pub use picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Quarantine, Removing, Side, Why, Word};
 pub use plan::{Action, Batch, BatchId, MailboxAction, MailboxPlan, Note, NoteKind, Phase, Route, Work};
-pub use policy::{Answer, Answers, Deletion, Policy, Rules};
+pub use policy::{Answer, Answers, Deletion, Policy, Rules, Sides};
 pub use reconcile::{Reconciled, reconcile};
 pub use recover::{Trace, questions, recover};
 pub use removal::{Deed, Place, Removals, RemovedMessage};
+pub use renames::arrange;
 pub use restore::{CameBack, Source, find_print};
 pub use settle::{Outcome, settle};
-pub use table::{Directory, Listed, MailboxVerdict, judge};
+pub use table::{Directory, Listed, MailboxVerdict, Mailboxes, Standing, judge};
 pub use verdict::{Remembered, Verdict, verdict};
 pub use view::{Delta, Doubt, LocalView, Look, Numbers, RemoteView, Seen};

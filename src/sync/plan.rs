@@ -165,6 +165,74 @@ pub enum MailboxAction {
         /// Its path beneath the root; none for a Trash that is not mirrored.
         path: Option<String>,
     },
+    /// Moves the directory of a mailbox that was renamed on the server.
+    RenameLocal {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its name on the server now.
+        name: MailboxName,
+        /// The path of its directory.
+        from: String,
+        /// The path that it gets; the same where only its name is new.
+        to: String,
+        /// The directory moves with all that lies in it; else what belongs to the mailbox alone.
+        whole: bool,
+    },
+    /// Renames a mailbox of the server whose directory was renamed; those beneath it follow.
+    RenameRemote {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its name on the server.
+        from: MailboxName,
+        /// The name that it gets.
+        to: MailboxName,
+        /// The path of its directory now.
+        path: String,
+    },
+    /// Gives a directory that was copied with the marker of another mailbox a marker of its own.
+    MarkCopy {
+        /// The number that it gets.
+        mailbox: MailboxId,
+        /// The name that it gets on the server.
+        name: MailboxName,
+        /// Its path beneath the root.
+        path: String,
+        /// The mailbox whose marker it has.
+        copy_of: MailboxId,
+    },
+    /// Removes the directory, empty by now, of a mailbox that was deleted on the server.
+    DeleteLocal {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The name that it had on the server.
+        name: MailboxName,
+        /// The path of its directory.
+        path: String,
+    },
+    /// Deletes a mailbox of the server whose directory is gone; its messages go to the Trash first.
+    DeleteRemote {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its name on the server.
+        name: MailboxName,
+        /// A person said so: it may have mail.
+        approved: bool,
+    },
+}
+
+impl MailboxAction {
+    /// The mailbox.
+    pub fn mailbox(&self) -> MailboxId {
+        match self {
+            Self::CreateLocal { mailbox, .. }
+            | Self::CreateRemote { mailbox, .. }
+            | Self::RenameLocal { mailbox, .. }
+            | Self::RenameRemote { mailbox, .. }
+            | Self::MarkCopy { mailbox, .. }
+            | Self::DeleteLocal { mailbox, .. }
+            | Self::DeleteRemote { mailbox, .. } => *mailbox,
+        }
+    }
 }
 
 /// The number of a batch, in the order in which they were begun.
@@ -326,6 +394,28 @@ impl fmt::Display for MailboxAction {
         match self {
             Self::CreateLocal { name, .. } => write!(f, "make the Maildir of {name}"),
             Self::CreateRemote { name, .. } => write!(f, "make the mailbox {name} on the server"),
+            Self::RenameLocal { name, from, to, .. } if from == to => {
+                write!(f, "take over {} as the directory of {name}", shown(from))
+            }
+            Self::RenameLocal { name, from, to, .. } => {
+                write!(f, "move {} to {} here: it is {name} on the server now", shown(from), shown(to))
+            }
+            Self::RenameRemote { from, to, .. } => {
+                write!(f, "rename {from} to {to} on the server: its directory was renamed here")
+            }
+            Self::MarkCopy { path, .. } => write!(f, "take {} for a new mailbox: it is a copy", shown(path)),
+            Self::DeleteLocal { path, .. } => {
+                write!(f, "remove the directory {} here: the mailbox was deleted on the server", shown(path))
+            }
+            Self::DeleteRemote { name, .. } => write!(
+                f,
+                "delete the mailbox {name} on the server, its messages to the Trash: its directory was deleted here"
+            ),
         }
     }
+}
+
+/// A path for people; the empty one is the root.
+fn shown(path: &str) -> String {
+    if path.is_empty() { ".".into() } else { crate::mail::escape(path) }
 }

@@ -91,6 +91,26 @@ pub enum Deletion {
     Never,
 }
 
+/// On which of the two sides something is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sides {
+    /// On the server.
+    pub remote: bool,
+    /// In the Maildir.
+    pub local: bool,
+}
+
+impl Sides {
+    /// On both.
+    pub const BOTH: Self = Self { remote: true, local: true };
+    /// On the server only.
+    pub const REMOTE: Self = Self { remote: true, local: false };
+    /// In the Maildir only.
+    pub const LOCAL: Self = Self { remote: false, local: true };
+    /// On neither.
+    pub const NONE: Self = Self { remote: false, local: false };
+}
+
 /// What a verdict depends on besides the three trees.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {

@@ -1,12 +1,14 @@
 //! The table of mailboxes: what follows for each from the records, the server's LIST and the Maildir.
 //!
-//! A mailbox that is on one side only and was never agreed is made on the other. One that is gone from the server is
-//! parked: its mail stays here, is not synchronised, and is not uploaded again. One whose directory is gone is asked about,
-//! never deleted on the server.
+//! A mailbox that is on one side only and was never agreed is made on the other. One that has another name, on either side,
+//! is renamed on the other. One that is gone from the server is parked, unless the owner wants it deleted here as well; one
+//! whose directory is gone is asked about. Whether a mailbox is the one that is remembered, `identity` tells.
 
-use crate::mail::{MailboxName, SpecialUse};
-use crate::sync::mailbox::MailboxRecord;
-use crate::sync::picture::MailboxId;
+use crate::mail::{MailboxName, SpecialUse, UidValidity, escape};
+use crate::sync::identity::There;
+use crate::sync::mailbox::{MailboxRecord, Parked};
+use crate::sync::picture::{MailboxId, Word};
+use crate::sync::policy::Sides;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A mailbox that the server lists.
@@ -18,6 +20,23 @@ pub struct Listed {
     pub role: Option<SpecialUse>,
     /// Where it belongs beneath the root, or why it has no place there, as a clause.
     pub place: Result<String, String>,
+    /// What it is whatever its name, where the server tells that.
+    pub identity: Option<String>,
+    /// The epoch of its UIDs, as far as it is known.
+    pub uid_validity: Option<UidValidity>,
+    /// Whether it is to be mirrored.
+    pub standing: Standing,
+}
+
+/// Whether a mailbox of the server is to be mirrored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It is.
+    Wanted,
+    /// The patterns of the owner exclude it.
+    Unwanted,
+    /// Only subscribed ones are, and it is none.
+    Unsubscribed,
 }
 
 /// A directory of the Maildir that can hold mail.
@@ -25,8 +44,12 @@ pub struct Listed {
 pub struct Directory {
     /// The number of the mailbox that its marker names.
     pub marker: Option<MailboxId>,
+    /// The number of the directory itself, by which it is told from a copy.
+    pub inode: u64,
     /// The name that it would get on the server, or why it cannot get one, as a clause.
     pub name: Result<MailboxName, String>,
+    /// Whether a mailbox of that name is to be mirrored.
+    pub is_wanted: bool,
 }
 
 /// What is to be done with a mailbox.
@@ -49,6 +72,8 @@ pub enum MailboxVerdict {
         name: MailboxName,
         /// Its path.
         path: String,
+        /// The mailbox whose directory was copied, with its marker, to make this one.
+        copy_of: Option<MailboxId>,
     },
     /// It is on both sides, and was never agreed.
     Meet {
@@ -59,78 +84,399 @@ pub enum MailboxVerdict {
         /// Its path.
         path: String,
     },
-    /// The server does not list it any more.
-    GoneFromServer(MailboxId),
+    /// It was renamed on the server: its directory is, too.
+    RenameLocal {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its new name.
+        name: MailboxName,
+        /// Where its directory is.
+        from: String,
+        /// Where it belongs.
+        to: String,
+        /// It was renamed here as well, and otherwise: the server has the last word.
+        overruled: bool,
+    },
+    /// Its directory was renamed: it is renamed on the server.
+    RenameRemote {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its name.
+        from: MailboxName,
+        /// The name that it gets.
+        to: MailboxName,
+        /// Where its directory is now.
+        path: String,
+    },
+    /// The server does not list it any more: it is parked.
+    Park(MailboxId),
+    /// The server does not list it any more, and the owner wants it deleted here as well.
+    Empty(MailboxId),
+    /// It is gone from both sides.
+    Forget(MailboxId),
+    /// It is no longer subscribed to, and only subscribed mailboxes are wanted: it is parked.
+    Unsubscribed(MailboxId),
+    /// It was parked because it was not subscribed to, and now it is.
+    Unpark(MailboxId),
     /// It was parked before.
     Parked(MailboxId),
     /// It was parked before, and the server lists a mailbox of that name again; whether its directory is still there.
     BackOnServer(MailboxId, bool),
-    /// Its directory is gone, or is no Maildir any more: nothing is done, and a person is told.
-    GoneHere(MailboxId),
+    /// Its directory is wholly gone: a person is asked, and the server's mailbox stays.
+    GoneHere {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its name on the server now.
+        name: MailboxName,
+    },
+    /// Its directory is gone, and it is deleted on the server: the owner wants that, or said so about this one.
+    DeleteRemote {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its name on the server now.
+        name: MailboxName,
+        /// A person said so: it may have mail.
+        approved: bool,
+    },
+    /// Its directory is gone, and a person wants it back.
+    Restore(MailboxId),
+    /// Something is where its directory was, and is not the Maildir that it was: nothing is done.
+    Unavailable {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
     /// It is left out, with the reason as a clause.
     LeftOut {
         /// What it is called, escaped.
         what: String,
         /// Why.
         reason: String,
+        /// Something is wrong, rather than being as the owner wants it.
+        failed: bool,
     },
 }
 
-/// Judges every mailbox. `listed` and `directories` hold what the configuration wants, and come from a LIST and a walk
-/// that were complete.
-pub fn judge(
-    records: &[MailboxRecord],
-    listed: &[Listed],
-    directories: &BTreeMap<String, Directory>,
-) -> Vec<MailboxVerdict> {
+/// Both sides, as one LIST and one walk that were complete told them, and what is remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct Mailboxes<'a> {
+    /// What is remembered.
+    pub records: &'a [MailboxRecord],
+    /// The mailboxes of the server that can hold mail: all of them.
+    pub listed: &'a [Listed],
+    /// The directories of the Maildir that can hold mail: all of them.
+    pub directories: &'a BTreeMap<String, Directory>,
+    /// Where something is in the place of a remembered directory that is no Maildir: what is wrong, as a clause.
+    pub broken: &'a BTreeMap<String, String>,
+    /// Where each remembered mailbox is on the server.
+    pub there: &'a BTreeMap<MailboxId, There>,
+    /// Which remembered mailboxes the patterns of the owner include.
+    pub wanted: &'a BTreeSet<MailboxId>,
+    /// Where mailboxes are made.
+    pub create: Sides,
+    /// Where mailboxes are deleted.
+    pub delete: Sides,
+}
+
+/// Where the directory of a remembered mailbox is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Here {
+    Same,
+    Moved(String),
+    Broken(String),
+    Gone,
+}
+
+/// Judges every mailbox.
+pub fn judge(sides: &Mailboxes<'_>) -> Vec<MailboxVerdict> {
     let mut verdicts = Vec::new();
     let mut names: BTreeSet<&MailboxName> = BTreeSet::new();
-    let mut paths: BTreeSet<String> = BTreeSet::new();
-    for record in records {
+    // In small letters: two that a file system without case would melt into one get no second Maildir.
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let mut left: BTreeSet<&str> = BTreeSet::new();
+    let mut claimed: BTreeSet<&str> = BTreeSet::new();
+    for record in sides.records {
         // A Trash that was not mirrored has no place here as yet; if it is wanted now, it is like any other.
         let Some(path) = &record.path else { continue };
-        names.insert(&record.name);
-        paths.insert(path.to_lowercase());
-        let there = listed.iter().any(|l| l.name == record.name);
-        let here = directories.get(path).is_some_and(|d| d.marker == Some(record.id));
-        verdicts.push(match (record.parked, there, here) {
-            (Some(_), false, _) => MailboxVerdict::Parked(record.id),
-            (Some(_), true, here) => MailboxVerdict::BackOnServer(record.id, here),
-            (None, false, _) => MailboxVerdict::GoneFromServer(record.id),
-            (None, true, false) => MailboxVerdict::GoneHere(record.id),
-            (None, true, true) => MailboxVerdict::Mirror(record.id),
-        });
-    }
-    for mailbox in listed.iter().filter(|l| !names.contains(&l.name)) {
-        let what = mailbox.name.to_string();
-        verdicts.push(match &mailbox.place {
-            Err(reason) => MailboxVerdict::LeftOut { what, reason: reason.clone() },
-            // Two names that a file system without case would melt into one get no second Maildir.
-            Ok(path) if !paths.insert(path.to_lowercase()) => {
-                MailboxVerdict::LeftOut { what, reason: "another mailbox has its place in the Maildir".into() }
+        let here = sides.locate(record);
+        let there = sides.there.get(&record.id).unwrap_or(&There::Gone);
+        if *there == There::Same {
+            names.insert(&record.name);
+        }
+        match &here {
+            Here::Moved(at) => {
+                let (at, _) = sides.directories.get_key_value(at).expect("it was found there");
+                claimed.insert(at);
+                taken.insert(at.to_lowercase());
             }
+            Here::Same => drop(claimed.insert(path)),
+            Here::Broken(_) | Here::Gone => {}
+        }
+        let verdict = if sides.wanted.contains(&record.id) { sides.judge_record(record, there, &here) } else { None };
+        if let There::Renamed(name) = there
+            && let Some(listed) = sides.listed.iter().find(|l| l.name == *name)
+        {
+            names.insert(&listed.name);
+        }
+        match &verdict {
+            Some(MailboxVerdict::RenameLocal { from, to, .. }) => {
+                if from != to {
+                    left.insert(path);
+                }
+                taken.insert(to.to_lowercase());
+            }
+            Some(MailboxVerdict::RenameRemote { .. }) => drop(left.insert(path)),
+            Some(MailboxVerdict::Forget(_)) => {}
+            _ => drop(taken.insert(path.to_lowercase())),
+        }
+        verdicts.extend(verdict);
+    }
+    refuse_conflicts(&mut verdicts, sides);
+    let vacant = |path: &str| !sides.directories.contains_key(path) || left.contains(path);
+    for mailbox in sides.listed.iter().filter(|l| l.standing == Standing::Wanted && !names.contains(&l.name)) {
+        let what = mailbox.name.to_string();
+        let left_out = |reason: String, failed| MailboxVerdict::LeftOut { what, reason, failed };
+        verdicts.push(match &mailbox.place {
+            Err(reason) => left_out(reason.clone(), true),
+            Ok(path) if !taken.insert(path.to_lowercase()) => left_out(sides.who_has(path), true),
             Ok(path) => {
                 let (name, role, path) = (mailbox.name.clone(), mailbox.role, path.clone());
-                if directories.contains_key(&path) {
+                if !vacant(&path) {
+                    claimed.extend(sides.directories.get_key_value(&path).map(|(path, _)| path.as_str()));
                     MailboxVerdict::Meet { name, role, path }
-                } else {
+                } else if sides.create.local || name.is_inbox() {
                     MailboxVerdict::CreateLocal { name, role, path }
+                } else {
+                    left_out("it is new on the server, and `create-mailboxes` makes no directory for it".into(), false)
                 }
             }
         });
     }
-    let taken: BTreeSet<String> = paths;
-    for (path, directory) in directories.iter().filter(|(path, _)| !taken.contains(&path.to_lowercase())) {
-        let left_out = |reason: String| MailboxVerdict::LeftOut { what: crate::mail::escape(path), reason };
-        verdicts.push(match &directory.name {
-            Err(reason) => left_out(reason.clone()),
-            Ok(_) if directory.marker.is_some() => {
-                left_out("it carries the marker of another mailbox (a copy of its directory?)".into())
-            }
-            Ok(name) => MailboxVerdict::CreateRemote { name: name.clone(), path: path.clone() },
-        });
+    // What lies beneath a directory that moves is looked at once that lies where it belongs.
+    let moves = |path: &str| left.iter().any(|old| path.strip_prefix(old).is_some_and(|rest| rest.starts_with('/')));
+    for (path, directory) in sides.directories.iter().filter(|(path, _)| !claimed.contains(path.as_str())) {
+        let is_taken = taken.contains(&path.to_lowercase()) && !left.contains(path.as_str());
+        if is_taken && directory.marker.is_none() || moves(path) {
+            continue;
+        }
+        verdicts.extend(sides.judge_directory(path, directory, &names));
     }
     verdicts
+}
+
+impl Mailboxes<'_> {
+    /// Finds the directory of a mailbox by its marker; of several the one that was always it, by its inode.
+    fn locate(&self, record: &MailboxRecord) -> Here {
+        let Some(path) = &record.path else { return Here::Gone };
+        let marked: Vec<(&String, &Directory)> =
+            self.directories.iter().filter(|(_, directory)| directory.marker == Some(record.id)).collect();
+        let original = marked.iter().find(|(_, directory)| record.inode == Some(directory.inode));
+        let in_place = marked.iter().any(|(at, _)| *at == path);
+        match (original, marked.as_slice()) {
+            (Some((at, _)), _) if *at == path => Here::Same,
+            (Some((at, _)), _) => Here::Moved((*at).clone()),
+            (None, _) if in_place => Here::Same,
+            // Restored from a copy, or copied and removed: it is the only one left.
+            (None, [(at, _)]) if self.is_vacant(path) => Here::Moved((*at).clone()),
+            (None, []) => match self.broken.get(path) {
+                Some(reason) => Here::Broken(reason.clone()),
+                None if self.directories.get(path).is_some_and(|d| d.marker.is_none()) => {
+                    Here::Broken("the directory has lost its marker file mailtwin-folder; restore it".into())
+                }
+                None => Here::Gone,
+            },
+            (None, _) => Here::Broken("several directories have its marker, and none is the one that it was".into()),
+        }
+    }
+
+    /// Tells whether nothing is there, or the directory of another mailbox.
+    fn is_vacant(&self, path: &str) -> bool {
+        !self.broken.contains_key(path) && self.directories.get(path).is_none_or(|d| d.marker.is_some())
+    }
+
+    fn judge_record(&self, record: &MailboxRecord, there: &There, here: &Here) -> Option<MailboxVerdict> {
+        let id = record.id;
+        let left_out =
+            |reason: String, failed| Some(MailboxVerdict::LeftOut { what: record.name.to_string(), reason, failed });
+        let standing = |name: &MailboxName| self.listed.iter().find(|l| l.name == *name).map(|l| l.standing);
+        match (there, here) {
+            (There::Gone | There::Another, Here::Gone) => Some(MailboxVerdict::Forget(id)),
+            (There::Gone | There::Another, Here::Same | Here::Moved(_)) if self.delete.local => {
+                Some(MailboxVerdict::Empty(id))
+            }
+            (There::Gone | There::Another, _) if record.parked.is_some() => Some(MailboxVerdict::Parked(id)),
+            (There::Gone | There::Another, _) => Some(MailboxVerdict::Park(id)),
+            (_, Here::Broken(reason)) => Some(MailboxVerdict::Unavailable { mailbox: id, reason: reason.clone() }),
+            (There::Same, here) => self.judge_listed(record, here, standing(&record.name)),
+            (There::Renamed(name), Here::Gone) => Some(self.judge_gone_here(record, name)),
+            (There::Renamed(name), Here::Same | Here::Moved(_)) => {
+                let listed = self.listed.iter().find(|l| l.name == *name)?;
+                match listed.standing {
+                    Standing::Wanted => {}
+                    Standing::Unsubscribed if record.parked == Some(Parked::Unsubscribed) => {
+                        return Some(MailboxVerdict::Parked(id));
+                    }
+                    Standing::Unsubscribed => return Some(MailboxVerdict::Unsubscribed(id)),
+                    Standing::Unwanted => {
+                        let reason = "is its new name on the server, which `mailboxes` excludes; its directory stays";
+                        return left_out(format!("{name} {reason}"), false);
+                    }
+                }
+                let from = match here {
+                    Here::Moved(at) => at.clone(),
+                    _ => record.path.clone()?,
+                };
+                match &listed.place {
+                    Err(reason) => left_out(format!("it is called {name} on the server now: {reason}"), true),
+                    Ok(to) => {
+                        let overruled = matches!(here, Here::Moved(at) if at != to);
+                        let (name, to) = (name.clone(), to.clone());
+                        Some(MailboxVerdict::RenameLocal { mailbox: id, name, from, to, overruled })
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the server lists under the name that is remembered.
+    fn judge_listed(&self, record: &MailboxRecord, here: &Here, standing: Option<Standing>) -> Option<MailboxVerdict> {
+        let id = record.id;
+        match (record.parked, standing) {
+            (Some(Parked::Unsubscribed), Some(Standing::Unsubscribed)) => return Some(MailboxVerdict::Parked(id)),
+            (Some(Parked::Unsubscribed), _) if *here == Here::Same => return Some(MailboxVerdict::Unpark(id)),
+            (Some(Parked::GoneFromServer), _) => {
+                return Some(MailboxVerdict::BackOnServer(id, *here != Here::Gone));
+            }
+            (None, Some(Standing::Unsubscribed)) => return Some(MailboxVerdict::Unsubscribed(id)),
+            _ => {}
+        }
+        match here {
+            Here::Same => Some(MailboxVerdict::Mirror(id)),
+            Here::Gone => Some(self.judge_gone_here(record, &record.name)),
+            Here::Broken(reason) => Some(MailboxVerdict::Unavailable { mailbox: id, reason: reason.clone() }),
+            Here::Moved(at) => {
+                let left_out = |reason: String| {
+                    let reason = format!("its directory was moved to {}, and {reason}; move it back", escape(at));
+                    Some(MailboxVerdict::LeftOut { what: record.name.to_string(), reason, failed: true })
+                };
+                let directory = self.directories.get(at)?;
+                match &directory.name {
+                    _ if record.name.is_inbox() => left_out("the INBOX is never renamed".into()),
+                    Err(reason) => left_out(reason.clone()),
+                    Ok(to) if *to == record.name => Some(MailboxVerdict::RenameLocal {
+                        mailbox: id,
+                        name: to.clone(),
+                        from: at.clone(),
+                        to: at.clone(),
+                        overruled: false,
+                    }),
+                    Ok(_) if !directory.is_wanted => left_out("`mailboxes` excludes that name".into()),
+                    Ok(to) => Some(MailboxVerdict::RenameRemote {
+                        mailbox: id,
+                        from: record.name.clone(),
+                        to: to.clone(),
+                        path: at.clone(),
+                    }),
+                }
+            }
+        }
+    }
+
+    fn judge_gone_here(&self, record: &MailboxRecord, name: &MailboxName) -> MailboxVerdict {
+        let (mailbox, name) = (record.id, name.clone());
+        match record.hold.map(|hold| hold.word) {
+            Some(Word::Rejected) => MailboxVerdict::Restore(mailbox),
+            // Whatever anybody says: every account has one.
+            _ if name.is_inbox() => MailboxVerdict::GoneHere { mailbox, name },
+            Some(Word::Approved) => MailboxVerdict::DeleteRemote { mailbox, name, approved: true },
+            Some(Word::Waiting) | None if self.delete.remote => {
+                MailboxVerdict::DeleteRemote { mailbox, name, approved: false }
+            }
+            Some(Word::Waiting) | None => MailboxVerdict::GoneHere { mailbox, name },
+        }
+    }
+
+    /// What is in the Maildir and belongs to no mailbox that is remembered.
+    fn judge_directory(
+        &self,
+        path: &str,
+        directory: &Directory,
+        names: &BTreeSet<&MailboxName>,
+    ) -> Option<MailboxVerdict> {
+        let left_out = |reason: &str, failed| {
+            Some(MailboxVerdict::LeftOut { what: escape(path), reason: reason.to_owned(), failed })
+        };
+        let is_known = |id: MailboxId| self.records.iter().any(|record| record.id == id);
+        match (&directory.name, directory.marker) {
+            (Err(reason), _) => left_out(reason, true),
+            (Ok(_), _) if !directory.is_wanted => None,
+            (Ok(_), Some(id)) if !is_known(id) => left_out(
+                "its marker file mailtwin-folder is of a mailbox that is not known any more; remove that file, and it is \
+                 made on the server as a new one",
+                true,
+            ),
+            (Ok(name), _) if names.contains(name) || self.listed.iter().any(|l| l.name == *name) => {
+                left_out("the mailbox of that name on the server has its directory elsewhere", true)
+            }
+            (Ok(_), _) if !self.create.remote => {
+                left_out("it is new in the Maildir, and `create-mailboxes` makes no mailbox of it on the server", false)
+            }
+            (Ok(name), copy_of) => {
+                Some(MailboxVerdict::CreateRemote { name: name.clone(), path: path.to_owned(), copy_of })
+            }
+        }
+    }
+
+    /// Why a mailbox cannot have this place.
+    fn who_has(&self, path: &str) -> String {
+        let owner = self.records.iter().find(|record| record.path.as_deref() == Some(path));
+        match owner.and_then(|record| self.there.get(&record.id)) {
+            Some(There::Another | There::Gone) => format!(
+                "{} in the Maildir holds the mail of a mailbox that was deleted on the server; move that directory out of the \
+                 Maildir, and this one is fetched",
+                escape(path)
+            ),
+            _ => "another mailbox has its place in the Maildir".into(),
+        }
+    }
+}
+
+/// Leaves out the renames whose target somebody else has, and who does not leave it in the same pass.
+fn refuse_conflicts(verdicts: &mut [MailboxVerdict], sides: &Mailboxes<'_>) {
+    loop {
+        let mut names_left: BTreeSet<MailboxName> = BTreeSet::new();
+        let mut paths_left: BTreeSet<String> = BTreeSet::new();
+        for verdict in verdicts.iter() {
+            match verdict {
+                MailboxVerdict::RenameRemote { from, .. } => drop(names_left.insert(from.clone())),
+                MailboxVerdict::RenameLocal { from, to, .. } if from != to => drop(paths_left.insert(from.clone())),
+                _ => {}
+            }
+        }
+        let refused = verdicts.iter().position(|verdict| match verdict {
+            MailboxVerdict::RenameRemote { to, .. } => {
+                sides.listed.iter().any(|l| l.name == *to) && !names_left.contains(to)
+            }
+            MailboxVerdict::RenameLocal { from, to, .. } if from != to => {
+                sides.directories.contains_key(to) && !paths_left.contains(to)
+            }
+            _ => false,
+        });
+        let Some(at) = refused else { return };
+        let (what, reason) = match &verdicts[at] {
+            MailboxVerdict::RenameLocal { name, to, .. } => (
+                name.to_string(),
+                format!("it was renamed on the server, and another directory is in its place {}", escape(to)),
+            ),
+            MailboxVerdict::RenameRemote { from, to, path, .. } => (
+                from.to_string(),
+                format!("its directory was moved to {}, and the server has a mailbox {to} already", escape(path)),
+            ),
+            _ => return,
+        };
+        verdicts[at] = MailboxVerdict::LeftOut { what, reason, failed: true };
+    }
 }
 
 /// The mailbox to which deleted messages go: the one with the role, else one with a usual name.
@@ -139,78 +485,5 @@ pub fn find_trash(listed: &[Listed]) -> Option<&Listed> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sync::mailbox::Parked;
-
-    fn name(text: &str) -> MailboxName {
-        MailboxName::encode(text).expect("a name")
-    }
-
-    fn listed(text: &str) -> Listed {
-        Listed { name: name(text), role: None, place: Ok(text.to_owned()) }
-    }
-
-    fn record(id: u32, text: &str) -> MailboxRecord {
-        MailboxRecord {
-            id: MailboxId(id),
-            name: name(text),
-            path: Some(text.into()),
-            role: None,
-            uid_validity: None,
-            checkpoint: None,
-            listed: None,
-            parked: None,
-        }
-    }
-
-    fn directory(text: &str, marker: Option<u32>) -> (String, Directory) {
-        (text.to_owned(), Directory { marker: marker.map(MailboxId), name: Ok(name(text)) })
-    }
-
-    #[test]
-    fn a_mailbox_on_one_side_is_made_on_the_other() {
-        let directories = BTreeMap::from([directory("Here", None)]);
-        assert_eq!(
-            judge(&[], &[listed("There")], &directories),
-            [
-                MailboxVerdict::CreateLocal { name: name("There"), role: None, path: "There".into() },
-                MailboxVerdict::CreateRemote { name: name("Here"), path: "Here".into() }
-            ]
-        );
-    }
-
-    #[test]
-    fn a_mailbox_that_is_gone_from_the_server_is_not_uploaded_again() {
-        let directories = BTreeMap::from([directory("Old", Some(1))]);
-        assert_eq!(judge(&[record(1, "Old")], &[], &directories), [MailboxVerdict::GoneFromServer(MailboxId(1))]);
-        let parked = MailboxRecord { parked: Some(Parked::GoneFromServer), ..record(1, "Old") };
-        let judged = |listed: &[Listed]| judge(std::slice::from_ref(&parked), listed, &directories);
-        assert_eq!(judged(&[]), [MailboxVerdict::Parked(MailboxId(1))]);
-        assert_eq!(judged(&[listed("Old")]), [MailboxVerdict::BackOnServer(MailboxId(1), true)]);
-    }
-
-    #[test]
-    fn a_directory_that_is_gone_is_asked_about() {
-        let seen = judge(&[record(1, "A")], &[listed("A")], &BTreeMap::new());
-        assert_eq!(seen, [MailboxVerdict::GoneHere(MailboxId(1))]);
-        let replaced = BTreeMap::from([directory("A", None)]);
-        assert_eq!(judge(&[record(1, "A")], &[listed("A")], &replaced), [MailboxVerdict::GoneHere(MailboxId(1))]);
-    }
-
-    #[test]
-    fn a_copied_directory_and_a_name_without_place_are_left_out() {
-        let directories = BTreeMap::from([directory("A", Some(1)), directory("Copy of A", Some(1))]);
-        let hostile = Listed { place: Err("its name leads out of the Maildir".into()), ..listed("..") };
-        let seen = judge(&[record(1, "A")], &[listed("A"), hostile], &directories);
-        assert_eq!(seen[0], MailboxVerdict::Mirror(MailboxId(1)));
-        assert!(matches!(&seen[1], MailboxVerdict::LeftOut { what, .. } if what == ".."));
-        assert!(matches!(&seen[2], MailboxVerdict::LeftOut { what, .. } if what == "Copy of A"));
-    }
-
-    #[test]
-    fn two_names_that_differ_in_case_get_one_maildir() {
-        let seen = judge(&[], &[listed("Work"), listed("work")], &BTreeMap::new());
-        assert!(matches!((&seen[0], &seen[1]), (MailboxVerdict::CreateLocal { .. }, MailboxVerdict::LeftOut { .. })));
-    }
-}
+#[path = "table_tests.rs"]
+pub(super) mod tests;

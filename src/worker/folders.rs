@@ -2,15 +2,16 @@
 //!
 //! It is judged by the same table as in a pass, and nothing is changed: not even a state is made.
 
-use crate::mail::{SpecialUse, escape};
+use crate::mail::{MailboxName, SpecialUse, escape};
 use crate::maildir::{Folder, LocalPath, Root};
 use crate::remote::session;
-use crate::sync::{Listed, MailboxId, MailboxRecord, MailboxVerdict, judge};
+use crate::sync::{Listed, MailboxId, MailboxRecord, MailboxVerdict, Mailboxes, Parked, Standing, identify, judge};
 use crate::worker::ground::look;
+use crate::worker::map::Directories;
 use crate::worker::pass::blocking;
 use crate::worker::{Error, Job, map};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// One mailbox of the map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,9 +42,15 @@ pub enum FolderState {
     NewThere,
     /// The next run makes it on the server.
     NewHere,
-    /// `mailboxes` in the configuration does not include it.
+    /// It was renamed on one side; the next run renames it on the other.
+    Renamed,
+    /// It was deleted on one side; the next run deletes it on the other.
+    Deleted,
+    /// Its directory is gone, and a person is asked.
+    Held,
+    /// `mailboxes` in the configuration does not include it, or it is not subscribed to.
     Unwanted,
-    /// It is gone from the server; its Maildir stays.
+    /// It is gone from the server, or not subscribed to any more; its Maildir stays.
     Parked,
     /// It is left out, with a reason.
     LeftOut,
@@ -56,30 +63,47 @@ pub async fn folders(job: &Job) -> Result<Vec<MappedFolder>, Error> {
     let opened = session::open(&job.endpoint).await?;
     let listing = opened.listing?;
     let _ = opened.imap.logout().await;
-    let (listed, delimiter) = map::place(&listing);
+    let delimiter = map::delimiter(&listing);
+    let mapping = map::mapping(job, &listing, &here.records)?;
+    let listed = map::place(job, &listing, &mapping);
     let (root, state) = (here.root.clone(), here.owner.state);
-    let directories = match root.clone() {
-        Some(root) => blocking(move || map::directories(&root, state, delimiter)).await?,
-        None => BTreeMap::new(),
+    let found = match root.clone() {
+        Some(root) => {
+            let (job, records) = (job.clone(), here.records.clone());
+            blocking(move || map::directories(&job, &root, state, &mapping, delimiter, &records)).await?
+        }
+        None => Directories::default(),
     };
-    let is_wanted = |listed: &&Listed| map::is_wanted(job, &listed.name, delimiter);
-    let wanted: Vec<Listed> = listed.iter().filter(is_wanted).cloned().collect();
-    let chosen = directories.iter().filter(|(_, directory)| match &directory.name {
-        Ok(name) => map::is_wanted(job, name, delimiter),
-        Err(_) => true,
-    });
-    let chosen = chosen.map(|(path, directory)| (path.clone(), directory.clone())).collect();
-    let is_chosen = |record: &&MailboxRecord| map::is_wanted(job, &record.name, delimiter);
-    let records: Vec<MailboxRecord> = here.records.iter().filter(is_chosen).cloned().collect();
-
+    let records = here.records;
+    // No mailbox is opened for a map: where only its UIDs could tell, a renamed one looks gone.
+    let there = identify(&records, &listed, &BTreeSet::new());
+    let wanted = records.iter().filter(|record| map::is_wanted(job, &record.name, delimiter));
+    let sides = Mailboxes {
+        records: &records,
+        listed: &listed,
+        directories: &found.whole,
+        broken: &found.broken,
+        there: &there,
+        wanted: &wanted.map(|record| record.id).collect(),
+        create: job.create_mailboxes,
+        delete: job.delete_mailboxes,
+    };
     let mut drawn: Vec<MappedFolder> =
-        judge(&records, &wanted, &chosen).into_iter().filter_map(|verdict| draw(verdict, &records, &wanted)).collect();
-    drawn.extend(listed.iter().filter(|l| !is_wanted(l)).map(|l| MappedFolder {
-        mailbox: Some(l.name.to_string()),
-        path: l.place.clone().ok().filter(|path| directories.contains_key(path)),
-        state: FolderState::Unwanted,
-        ..blank()
-    }));
+        judge(&sides).into_iter().filter_map(|verdict| draw(verdict, &records, &listed)).collect();
+    let is_left =
+        |l: &&Listed| l.standing != Standing::Wanted && !drawn.iter().any(|d| d.mailbox == Some(l.name.to_string()));
+    let left: Vec<MappedFolder> = listed
+        .iter()
+        .filter(is_left)
+        .map(|l| MappedFolder {
+            mailbox: Some(l.name.to_string()),
+            path: l.place.clone().ok().filter(|path| found.whole.contains_key(path)),
+            state: FolderState::Unwanted,
+            reason: (l.standing == Standing::Unsubscribed).then(|| "it is not subscribed to".to_owned()),
+            ..blank()
+        })
+        .collect();
+    drawn.extend(left);
     drawn.extend(listing.hostile.iter().map(|(name, reason)| MappedFolder {
         mailbox: Some(name.clone()),
         reason: Some(format!("its name cannot be used: {reason}")),
@@ -109,47 +133,71 @@ fn blank() -> MappedFolder {
 }
 
 /// One verdict as a line of the map; paths are escaped only once the messages were counted.
-fn draw(verdict: MailboxVerdict, records: &[MailboxRecord], wanted: &[Listed]) -> Option<MappedFolder> {
+fn draw(verdict: MailboxVerdict, records: &[MailboxRecord], listed: &[Listed]) -> Option<MappedFolder> {
     let known = |id: MailboxId, state, reason: Option<&str>| {
         let record = records.iter().find(|record| record.id == id)?;
         let (mailbox, path) = (Some(record.name.to_string()), record.path.clone());
         Some(MappedFolder { mailbox, path, state, reason: reason.map(str::to_owned), ..blank() })
     };
+    let new = |name: MailboxName, path, state, reason: Option<&str>| {
+        let (mailbox, reason) = (Some(name.to_string()), reason.map(str::to_owned));
+        Some(MappedFolder { mailbox, path: Some(path), state, reason, ..blank() })
+    };
     match verdict {
         MailboxVerdict::Mirror(id) => known(id, FolderState::Mirrored, None),
-        MailboxVerdict::CreateLocal { name, path, .. } => Some(MappedFolder {
-            mailbox: Some(name.to_string()),
-            path: Some(path),
-            state: FolderState::NewThere,
-            ..blank()
-        }),
-        MailboxVerdict::CreateRemote { name, path } => Some(MappedFolder {
-            mailbox: Some(name.to_string()),
-            path: Some(path),
-            state: FolderState::NewHere,
-            ..blank()
-        }),
-        MailboxVerdict::Meet { name, path, .. } => Some(MappedFolder {
-            mailbox: Some(name.to_string()),
-            path: Some(path),
-            reason: Some("it is on both sides, and was never agreed".to_owned()),
-            ..blank()
-        }),
-        MailboxVerdict::GoneFromServer(id) | MailboxVerdict::Parked(id) => {
-            known(id, FolderState::Parked, Some("it is gone from the server; its Maildir is kept"))
+        MailboxVerdict::CreateLocal { name, path, .. } => new(name, path, FolderState::NewThere, None),
+        MailboxVerdict::CreateRemote { name, path, copy_of } => {
+            new(name, path, FolderState::NewHere, copy_of.map(|_| "its directory is a copy of another mailbox's"))
         }
+        MailboxVerdict::Meet { name, path, .. } => {
+            new(name, path, FolderState::LeftOut, Some("it is on both sides, and was never agreed"))
+        }
+        MailboxVerdict::RenameLocal { name, from, to, .. } => {
+            let reason = format!("the next run moves its directory to {}", escape(&to));
+            new(name, from, FolderState::Renamed, Some(&reason))
+        }
+        MailboxVerdict::RenameRemote { from, to, path, .. } => {
+            let reason = format!("the next run calls it {to} on the server");
+            new(from, path, FolderState::Renamed, Some(&reason))
+        }
+        MailboxVerdict::Park(id) | MailboxVerdict::Parked(id) => {
+            let unsubscribed = records.iter().any(|r| r.id == id && r.parked == Some(Parked::Unsubscribed));
+            let reason = if unsubscribed {
+                "it is not subscribed to; its Maildir is kept"
+            } else {
+                "it is gone from the server; its Maildir is kept"
+            };
+            known(id, FolderState::Parked, Some(reason))
+        }
+        MailboxVerdict::Unsubscribed(id) => {
+            known(id, FolderState::Parked, Some("it is not subscribed to; its Maildir is kept"))
+        }
+        MailboxVerdict::Unpark(id) => known(id, FolderState::Mirrored, None),
+        MailboxVerdict::Empty(id) => {
+            known(id, FolderState::Deleted, Some("it is gone from the server; the next run removes what it has here"))
+        }
+        // On neither side there is anything to show.
+        MailboxVerdict::Forget(_) => None,
         MailboxVerdict::BackOnServer(id, _) => known(
             id,
             FolderState::Parked,
             Some("it was gone from the server and is there again; the next sync decides"),
         ),
-        MailboxVerdict::GoneHere(id) => {
-            known(id, FolderState::LeftOut, Some("its directory is missing, or has lost its marker: restore it"))
+        MailboxVerdict::GoneHere { mailbox, .. } | MailboxVerdict::DeleteRemote { mailbox, approved: false, .. } => {
+            known(mailbox, FolderState::Held, Some("its directory is gone: see `mailtwin status`"))
         }
-        MailboxVerdict::LeftOut { what, reason } => {
+        MailboxVerdict::DeleteRemote { mailbox, .. } => {
+            known(mailbox, FolderState::Deleted, Some("its directory is gone; the next run deletes it on the server"))
+        }
+        MailboxVerdict::Restore(id) => {
+            known(id, FolderState::NewThere, Some("its directory is gone; the next run fetches it anew"))
+        }
+        MailboxVerdict::Unavailable { mailbox, reason } => known(mailbox, FolderState::LeftOut, Some(&reason)),
+        MailboxVerdict::LeftOut { what, reason, .. } => {
             // A directory that no mailbox can be is told by its path.
-            let is_listed = wanted.iter().any(|l| l.name.to_string() == what);
-            let (mailbox, path) = if is_listed { (Some(what), None) } else { (None, Some(what)) };
+            let is_mailbox =
+                listed.iter().any(|l| l.name.to_string() == what) || records.iter().any(|r| r.name.to_string() == what);
+            let (mailbox, path) = if is_mailbox { (Some(what), None) } else { (None, Some(what)) };
             Some(MappedFolder { mailbox, path, reason: Some(reason), ..blank() })
         }
     }

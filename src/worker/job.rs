@@ -1,9 +1,9 @@
 //! What a worker is told to do, and what it tells meanwhile.
 
 use crate::mail::MailboxName;
-use crate::maildir::Keywords;
+use crate::maildir::{Keywords, Layout};
 use crate::remote::Endpoint;
-use crate::sync::{Action, Deletion, Guard, Held, MailboxAction, MailboxPlan, Policy, Side};
+use crate::sync::{Action, Deletion, Guard, Held, MailboxAction, MailboxPlan, Policy, Side, Sides};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -26,6 +26,17 @@ pub struct Job {
     pub state_dir: PathBuf,
     /// Which mailboxes are mirrored.
     pub wanted: Wanted,
+    /// How the directories of mailboxes are laid out.
+    pub layout: Layout,
+    /// Mailboxes that are called otherwise here: the name on the server and the name here, decoded, with `/` between the
+    /// levels.
+    pub rename: Vec<(String, String)>,
+    /// Only mailboxes that the user subscribed to are mirrored.
+    pub subscribed_only: bool,
+    /// On which sides mailboxes are made that are new on the other.
+    pub create_mailboxes: Sides,
+    /// On which sides mailboxes are deleted that were deleted on the other.
+    pub delete_mailboxes: Sides,
     /// What becomes of the server's message when the local one was deleted.
     pub deletion: Deletion,
     /// What may be done with the changes of each side.

@@ -1,15 +1,26 @@
 //! Which mailboxes there are on both sides, and making those that one side lacks.
 
 use crate::mail::{MailboxName, SpecialUse};
-use crate::maildir::{Folder, FolderMarker, Layout, LocalPath, to_local};
+use crate::maildir::{Folder, FolderMarker, LocalPath};
 use crate::remote::error::Error as ImapError;
+use crate::remote::imap::Listing;
 use crate::store::Settlement;
 use crate::sync::{
-    Answer, Directory, Listed, MailboxAction, MailboxId, MailboxRecord, MailboxVerdict, Parked, Work, judge,
+    Answer, Listed, MailboxAction, MailboxId, MailboxRecord, MailboxVerdict, Mailboxes, There, Work, arrange, judge,
 };
+use crate::worker::map::Directories;
 use crate::worker::pass::{Mode, Pass, blocking};
 use crate::worker::{Error, map};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What came of actions on mailboxes.
+#[derive(Default)]
+struct Made {
+    /// What is remembered of mailboxes that were made or renamed.
+    records: Vec<MailboxRecord>,
+    /// Mailboxes that are gone from both sides.
+    forgotten: Vec<MailboxId>,
+}
 
 impl Pass<'_> {
     /// Lists both sides, makes what one side lacks, and tells which mailboxes are mirrored in this pass.
@@ -21,28 +32,30 @@ impl Pass<'_> {
         if !listing.mailboxes.iter().any(|m| m.selectable && m.exists) {
             return Err(ImapError::later("the server lists no mailbox at all, which is not believed").into());
         }
+        if self.job.subscribed_only && map::selectable(&listing).any(|m| m.subscribed.is_none()) {
+            return Err(ImapError::later("the server does not tell what is subscribed, and only that is wanted").into());
+        }
         for (name, reason) in &listing.hostile {
             self.leave_out(name.clone(), format!("its name cannot be used: {reason}"), true);
         }
-        let (listed, delimiter) = map::place(&listing);
-        self.place = (delimiter, map::prefix(&listed, delimiter));
+        let listed = self.place_all(&listing)?;
         let statuses = map::selectable(&listing).filter_map(|m| Some((m.name.clone(), m.status?)));
         self.statuses.extend(statuses);
-        let directories = self.directories(delimiter).await?;
         let trash = crate::sync::table::find_trash(&listed).map(|t| (t.name.clone(), t.place.clone()));
-        let wanted: Vec<Listed> = listed.iter().filter(|l| self.is_wanted(&l.name, delimiter, only)).cloned().collect();
-        let directories = directories
-            .into_iter()
-            .filter(|(_, d)| d.name.as_ref().map_or(only.is_empty(), |name| self.is_wanted(name, delimiter, only)))
-            .collect();
-        let chosen = |record: &&MailboxRecord| self.is_wanted(&record.name, delimiter, only);
-        let records: Vec<MailboxRecord> = self.records.values().filter(chosen).cloned().collect();
+        let directories = self.directories().await?;
+        let there = self.identify(&listed).await?;
+        self.learn_places(&listed, &directories, &there).await?;
+        let verdicts = self.verdicts(&listed, &directories, &there, only);
 
         let mut mirrored = BTreeSet::new();
         let mut actions = Vec::new();
-        for verdict in judge(&records, &wanted, &directories) {
+        let mut second = None;
+        for verdict in verdicts {
             match verdict {
-                MailboxVerdict::Mirror(id) => drop(mirrored.insert(id)),
+                MailboxVerdict::Mirror(id) => {
+                    self.dissolve(id).await?;
+                    mirrored.insert(id);
+                }
                 MailboxVerdict::CreateLocal { name, path, .. } => {
                     actions.push(MailboxAction::CreateLocal { mailbox: self.number(&name), name, path });
                 }
@@ -50,8 +63,12 @@ impl Pass<'_> {
                     let reason = "it is in the Maildir only, and nothing new goes to the server in this mode";
                     self.leave_out(name.to_string(), reason, false);
                 }
-                MailboxVerdict::CreateRemote { name, path } => {
+                MailboxVerdict::CreateRemote { name, path, copy_of } => {
                     let mailbox = self.number(&name);
+                    if let Some(copy_of) = copy_of {
+                        let (name, path) = (name.clone(), path.clone());
+                        actions.push(MailboxAction::MarkCopy { mailbox, name, path, copy_of });
+                    }
                     actions.push(MailboxAction::CreateRemote { mailbox, name, path: Some(path) });
                 }
                 MailboxVerdict::Meet { name, path, .. } => {
@@ -63,38 +80,54 @@ impl Pass<'_> {
                         self.leave_out(name.to_string(), reason, true);
                     }
                 }
-                MailboxVerdict::GoneFromServer(id) => self.park(id).await?,
+                MailboxVerdict::RenameLocal { mailbox, name, from, to, overruled } => {
+                    if overruled {
+                        let reason = "it was renamed on both sides, and the server has the last word";
+                        self.leave_out(name.to_string(), reason, false);
+                    }
+                    actions.push(MailboxAction::RenameLocal { mailbox, name, from, to, whole: false });
+                }
+                MailboxVerdict::RenameRemote { mailbox, from, to, path } => {
+                    actions.push(MailboxAction::RenameRemote { mailbox, from, to, path });
+                }
+                MailboxVerdict::Park(id) => self.park(id, &mut second).await?,
+                MailboxVerdict::Empty(id) => self.begin_to_empty(id, &mut mirrored, &mut second).await?,
+                MailboxVerdict::Forget(id) => self.forget(id, &mut second).await?,
+                MailboxVerdict::Unsubscribed(id) => self.park_unsubscribed(id).await?,
+                MailboxVerdict::Unpark(id) => {
+                    self.remember(id, |record| record.parked = None).await?;
+                    mirrored.insert(id);
+                }
                 MailboxVerdict::BackOnServer(id, here) => {
                     if let Some(action) = self.unpark(id, here, &mut mirrored).await? {
                         actions.push(action);
                     }
                 }
-                MailboxVerdict::Parked(id) => {
-                    if let Some(record) = self.records.get(&id) {
-                        let name = record.name.to_string();
-                        self.leave_out(
-                            name,
-                            "it is gone from the server; its Maildir is kept and not synchronised",
-                            false,
-                        );
-                    }
+                MailboxVerdict::Parked(id) => self.tell_parked(id),
+                MailboxVerdict::GoneHere { mailbox, name } => self.ask_about(mailbox, &name).await?,
+                MailboxVerdict::DeleteRemote { mailbox, name, approved } => {
+                    actions.extend(self.may_delete(mailbox, name, approved).await?);
                 }
-                MailboxVerdict::GoneHere(id) => {
-                    if let Some(record) = self.records.get(&id) {
+                MailboxVerdict::Restore(id) => actions.extend(self.start_afresh(id).await?),
+                MailboxVerdict::Unavailable { mailbox, reason } => {
+                    if let Some(record) = self.records.get(&mailbox) {
                         let (name, path) = (record.name.to_string(), record.path.clone().unwrap_or_default());
                         let reason = format!(
-                            "its directory {} is missing in the Maildir, or is no Maildir with our marker; nothing is \
-                             deleted on the server; restore the directory",
+                            "its directory {} is no Maildir of ours any more: {reason}; nothing is deleted on the server",
                             crate::mail::escape(path)
                         );
                         self.leave_out(name, reason, true);
                     }
                 }
-                MailboxVerdict::LeftOut { what, reason } => self.leave_out(what, reason, true),
+                MailboxVerdict::LeftOut { what, reason, failed } => self.leave_out(what, reason, failed),
             }
         }
+        let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
+        let actions = arrange(actions, &records);
         self.learn_roles(&listed);
         self.report.plan.mailboxes.clone_from(&actions);
+        let deletes = |action: &MailboxAction| matches!(action, MailboxAction::DeleteRemote { .. });
+        let (deletions, actions): (Vec<_>, Vec<_>) = actions.into_iter().partition(deletes);
         if self.mode == Mode::DryRun {
             mirrored.extend(self.pretend(actions));
         } else {
@@ -102,17 +135,93 @@ impl Pass<'_> {
         }
         self.learn_roles(&listed);
         self.find_trash(trash).await?;
+        if self.mode == Mode::Execute {
+            // What is deleted goes to the Trash first.
+            let approved =
+                |action: &MailboxAction| matches!(action, MailboxAction::DeleteRemote { approved: true, .. });
+            if deletions.iter().any(approved) && self.trash.is_none() {
+                self.trash_or_reserve();
+                let trash = std::mem::take(&mut self.reserved);
+                self.make_mailboxes(trash).await?;
+            }
+            self.make_mailboxes(deletions).await?;
+        }
         Ok(mirrored)
     }
 
-    async fn directories(&self, delimiter: Option<char>) -> Result<BTreeMap<String, Directory>, Error> {
-        let Some(root) = self.root.clone() else { return Ok(BTreeMap::new()) };
-        let state = self.owner.state;
-        blocking(move || map::directories(&root, state, delimiter)).await
+    /// Gives every mailbox of the server its role and its place.
+    fn place_all(&mut self, listing: &Listing) -> Result<Vec<Listed>, Error> {
+        let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
+        let delimiter = map::delimiter(listing);
+        self.mapping = map::mapping(self.job, listing, &records)?;
+        let listed = map::place(self.job, listing, &self.mapping);
+        self.place = (delimiter, map::prefix(&listed, delimiter));
+        self.identities = listed.iter().filter_map(|l| Some((l.name.clone(), l.identity.clone()?))).collect();
+        Ok(listed)
     }
 
-    fn is_wanted(&self, name: &MailboxName, delimiter: Option<char>, only: &[String]) -> bool {
-        map::is_wanted(self.job, name, delimiter) && (only.is_empty() || only.contains(&map::slashed(name, delimiter)))
+    fn verdicts(
+        &self,
+        listed: &[Listed],
+        directories: &Directories,
+        there: &BTreeMap<MailboxId, There>,
+        only: &[String],
+    ) -> Vec<MailboxVerdict> {
+        let delimiter = self.place.0;
+        let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
+        let wanted = records.iter().filter(|record| map::is_wanted(self.job, &record.name, delimiter));
+        let sides = Mailboxes {
+            records: &records,
+            listed,
+            directories: &directories.whole,
+            broken: &directories.broken,
+            there,
+            wanted: &wanted.map(|record| record.id).collect(),
+            create: self.job.create_mailboxes,
+            delete: self.job.delete_mailboxes,
+        };
+        let mut verdicts = judge(&sides);
+        verdicts.retain(|verdict| only.is_empty() || self.is_about(verdict, only));
+        verdicts
+    }
+
+    /// Tells whether a verdict is about one of these mailboxes.
+    fn is_about(&self, verdict: &MailboxVerdict, only: &[String]) -> bool {
+        let is_named = |name: &MailboxName| only.contains(&map::slashed(name, self.place.0));
+        let is_known = |id: &MailboxId| self.records.get(id).is_some_and(|record| is_named(&record.name));
+        match verdict {
+            MailboxVerdict::Mirror(id)
+            | MailboxVerdict::Park(id)
+            | MailboxVerdict::Empty(id)
+            | MailboxVerdict::Forget(id)
+            | MailboxVerdict::Unsubscribed(id)
+            | MailboxVerdict::Unpark(id)
+            | MailboxVerdict::Parked(id)
+            | MailboxVerdict::BackOnServer(id, _)
+            | MailboxVerdict::Restore(id)
+            | MailboxVerdict::Unavailable { mailbox: id, .. } => is_known(id),
+            MailboxVerdict::CreateLocal { name, .. }
+            | MailboxVerdict::CreateRemote { name, .. }
+            | MailboxVerdict::Meet { name, .. } => is_named(name),
+            MailboxVerdict::RenameLocal { mailbox: id, name, .. }
+            | MailboxVerdict::GoneHere { mailbox: id, name }
+            | MailboxVerdict::DeleteRemote { mailbox: id, name, .. } => is_known(id) || is_named(name),
+            MailboxVerdict::RenameRemote { from, to, .. } => is_named(from) || is_named(to),
+            MailboxVerdict::LeftOut { what, .. } => {
+                only.iter().any(|name| crate::mail::escape(name) == what.replace(self.place.0.unwrap_or('/'), "/"))
+            }
+        }
+    }
+
+    async fn directories(&self) -> Result<Directories, Error> {
+        let Some(root) = self.root.clone() else { return Ok(Directories::default()) };
+        let (job, state, mapping, delimiter) = (self.job.clone(), self.owner.state, self.mapping.clone(), self.place.0);
+        let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
+        blocking(move || map::directories(&job, &root, state, &mapping, delimiter, &records)).await
+    }
+
+    fn is_wanted(&self, name: &MailboxName) -> bool {
+        map::is_wanted(self.job, name, self.place.0)
     }
 
     async fn one_side_is_empty(&mut self, name: &MailboxName, path: &str) -> Result<bool, Error> {
@@ -139,7 +248,9 @@ impl Pass<'_> {
                 told.get(&record.name).and_then(|status| status.uid_validity)
             }
         };
-        if here && epoch.is_some() && epoch == record.uid_validity {
+        let told = self.identities.get(&record.name);
+        let is_same = record.identity.is_some() && told == record.identity.as_ref();
+        if here && (is_same || epoch.is_some() && epoch == record.uid_validity) {
             let record = MailboxRecord { parked: None, ..record };
             self.records.insert(id, record.clone());
             mirrored.insert(id);
@@ -156,40 +267,12 @@ impl Pass<'_> {
             return Ok(None);
         }
         let (name, path) = (record.name.clone(), record.path.clone().unwrap_or_default());
-        let fresh = MailboxRecord { role: record.role, ..new_record(id, name.clone(), None) };
+        let fresh = MailboxRecord { role: record.role, ..MailboxRecord::new(id, name.clone(), None) };
         self.records.insert(id, fresh.clone());
         self.pictures.remove(&id);
         let forgotten = Settlement { forgotten_pictures: vec![id], mailboxes: vec![fresh], ..Settlement::default() };
         self.settle(forgotten).await?;
         Ok(Some(MailboxAction::CreateLocal { mailbox: id, name, path }))
-    }
-
-    /// Parks a mailbox that a second LIST does not show either, and of which STATUS says NO.
-    async fn park(&mut self, id: MailboxId) -> Result<(), Error> {
-        let Some(record) = self.records.get(&id).cloned() else { return Ok(()) };
-        let again = self.imap.list().await?;
-        let listed = again.mailboxes.iter().any(|m| m.name == record.name && m.selectable);
-        let answered = match self.imap.status(std::slice::from_ref(&record.name)).await {
-            Ok(found) => found.contains_key(&record.name),
-            Err(ImapError::Refused { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
-        if listed || answered || !again.warnings.is_empty() {
-            self.leave_out(
-                record.name.to_string(),
-                "the server does not list it, but knows it; it is looked for again",
-                true,
-            );
-            return Ok(());
-        }
-        let reason = "it is gone from the server; its Maildir is kept and not synchronised any more";
-        self.leave_out(record.name.to_string(), reason, false);
-        if self.mode == Mode::DryRun {
-            return Ok(());
-        }
-        let parked = MailboxRecord { parked: Some(Parked::GoneFromServer), ..record };
-        self.records.insert(id, parked.clone());
-        self.settle(Settlement { mailboxes: vec![parked], ..Settlement::default() }).await
     }
 
     /// Makes mailboxes as a batch of their own; tells which are there now.
@@ -199,10 +282,10 @@ impl Pass<'_> {
         }
         let begun = self.begin(vec![Work::Mailboxes(actions.clone())]).await?;
         let made = self.carry_out(&actions).await?;
-        let ids = made.iter().map(|record| record.id).collect();
+        let ids = made.records.iter().map(|record| record.id).collect();
         let closed = begun.iter().map(|batch| batch.id).collect();
         self.batches.retain(|batch| !begun.contains(batch));
-        self.settle(Settlement { closed, mailboxes: made, ..Settlement::default() }).await?;
+        self.settle_made(closed, made).await?;
         Ok(ids)
     }
 
@@ -216,46 +299,108 @@ impl Pass<'_> {
                 continue;
             }
             self.listing = None;
-            let made = self.carry_out(actions).await?;
-            let settled = Settlement { closed: vec![batch.id], mailboxes: made, ..Settlement::default() };
-            self.settle(settled).await?;
+            // What is deleted on the server is judged anew: its directory may be back.
+            let deletes = |action: &&MailboxAction| !matches!(action, MailboxAction::DeleteRemote { .. });
+            let actions: Vec<MailboxAction> = actions.iter().filter(deletes).cloned().collect();
+            let made = self.carry_out(&actions).await?;
+            self.settle_made(vec![batch.id], made).await?;
         }
         Ok(())
     }
 
-    async fn carry_out(&mut self, actions: &[MailboxAction]) -> Result<Vec<MailboxRecord>, Error> {
-        let mut made = Vec::new();
+    async fn settle_made(&mut self, closed: Vec<crate::sync::BatchId>, made: Made) -> Result<(), Error> {
+        for id in &made.forgotten {
+            self.drop_record(*id);
+        }
+        let (mailboxes, forgotten_mailboxes) = (made.records, made.forgotten);
+        self.settle(Settlement { closed, mailboxes, forgotten_mailboxes, ..Settlement::default() }).await
+    }
+
+    /// Carries out actions on mailboxes; tells what is remembered of those that are there afterwards.
+    async fn carry_out(&mut self, actions: &[MailboxAction]) -> Result<Made, Error> {
+        let mut made = Made::default();
+        let mut names = None;
+        let leaving: BTreeSet<u32> = actions.iter().map(|action| action.mailbox().0).collect();
         for action in actions {
-            let (id, name, path) = match action {
-                MailboxAction::CreateLocal { mailbox, name, path } => (*mailbox, name, Some(path.clone())),
+            let (id, done) = match action {
+                MailboxAction::CreateLocal { mailbox, name, path } => {
+                    let identity = self.identities.get(name).cloned();
+                    (*mailbox, self.make(*mailbox, name, Some(path), identity).await?)
+                }
                 // Begun in another mode, before a crash.
-                MailboxAction::CreateRemote { .. } if !self.job.policy.writes_there() => continue,
+                MailboxAction::CreateRemote { .. }
+                | MailboxAction::RenameRemote { .. }
+                | MailboxAction::DeleteRemote { .. }
+                    if !self.job.policy.writes_there() =>
+                {
+                    continue;
+                }
                 MailboxAction::CreateRemote { mailbox, name, path } => {
                     if let Err(reason) = self.create_remote(name).await? {
                         self.leave_out(name.to_string(), reason, true);
                         continue;
                     }
-                    (*mailbox, name, path.clone())
+                    let identity = self.imap.identity(name).await?;
+                    (*mailbox, self.make(*mailbox, name, path.as_ref(), identity).await?)
+                }
+                MailboxAction::RenameLocal { mailbox, name, from, to, whole } => {
+                    (*mailbox, self.rename_here(*mailbox, name, (from, to), *whole, &leaving).await?)
+                }
+                MailboxAction::RenameRemote { mailbox, from, to, path } => {
+                    let last = actions.iter().rev().find_map(|action| match action {
+                        MailboxAction::RenameRemote { mailbox: id, to, .. } if id == mailbox => Some(to),
+                        _ => None,
+                    });
+                    let last = last.unwrap_or(to);
+                    (*mailbox, self.rename_there(*mailbox, (from, to, last), path, &mut names).await?)
+                }
+                MailboxAction::MarkCopy { mailbox, name, path, copy_of } => {
+                    self.mark_copy(*mailbox, name, path, *copy_of).await?;
+                    continue;
+                }
+                MailboxAction::DeleteLocal { mailbox, name, path } => {
+                    if self.remove_directory(*mailbox, name, path).await? {
+                        made.forgotten.push(*mailbox);
+                    }
+                    continue;
+                }
+                MailboxAction::DeleteRemote { mailbox, name, approved } => {
+                    if self.delete_there(*mailbox, name, *approved).await? {
+                        made.forgotten.push(*mailbox);
+                    }
+                    continue;
                 }
             };
-            if let Some(path) = &path
-                && let Err(error) = self.create_local(id, name, path).await
-            {
-                match error {
-                    Error::Maildir(
-                        reason @ (crate::maildir::Error::Hostile { .. } | crate::maildir::Error::Exists { .. }),
-                    ) => {
-                        self.leave_out(name.to_string(), reason.to_string(), true);
-                        continue;
-                    }
-                    other => return Err(other),
-                }
+            if let Some(record) = done {
+                self.records.insert(id, record.clone());
+                made.records.push(record);
             }
-            let record = new_record(id, name.clone(), path);
-            self.records.insert(id, record.clone());
-            made.push(record);
         }
         Ok(made)
+    }
+
+    /// Makes the directory of a mailbox; `None` if that cannot be, which was told.
+    async fn make(
+        &mut self,
+        id: MailboxId,
+        name: &MailboxName,
+        path: Option<&String>,
+        identity: Option<String>,
+    ) -> Result<Option<MailboxRecord>, Error> {
+        let mut record = MailboxRecord { identity, ..MailboxRecord::new(id, name.clone(), path.cloned()) };
+        if let Some(path) = path {
+            match self.create_local(id, name, path).await {
+                Ok(inode) => record.inode = inode,
+                Err(Error::Maildir(
+                    reason @ (crate::maildir::Error::Hostile { .. } | crate::maildir::Error::Exists { .. }),
+                )) => {
+                    self.leave_out(name.to_string(), reason.to_string(), true);
+                    return Ok(None);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(Some(record))
     }
 
     async fn create_remote(&mut self, name: &MailboxName) -> Result<Result<(), String>, Error> {
@@ -281,33 +426,47 @@ impl Pass<'_> {
         }
     }
 
-    async fn create_local(&mut self, id: MailboxId, name: &MailboxName, path: &str) -> Result<(), Error> {
-        let Some(root) = self.root.clone() else { return Ok(()) };
-        let Some(path) = LocalPath::new(path) else { return Ok(()) };
+    /// Makes a directory, and tells its number.
+    async fn create_local(&mut self, id: MailboxId, name: &MailboxName, path: &str) -> Result<Option<u64>, Error> {
+        let Some(root) = self.root.clone() else { return Ok(None) };
+        let Some(path) = LocalPath::new(path) else { return Ok(None) };
         let marker = FolderMarker { id: id.0, name: name.clone(), state: self.owner.state };
-        blocking(move || Ok(Folder::create(&root, &path, &marker).map(drop)?)).await
+        blocking(move || Ok(Some(Folder::create(&root, &path, &marker)?.inode()?.number))).await
     }
 
-    /// In a dry run: what would be made is taken for made.
+    /// In a dry run: what would be made is taken for made, what would be renamed stays where it is.
     fn pretend(&mut self, actions: Vec<MailboxAction>) -> Vec<MailboxId> {
-        let mut records = Vec::new();
+        let mut ids = Vec::new();
         for action in actions {
-            records.push(match action {
-                MailboxAction::CreateLocal { mailbox, name, path } => new_record(mailbox, name, Some(path)),
-                MailboxAction::CreateRemote { mailbox, name, path } => {
-                    self.pretended.insert(mailbox);
-                    new_record(mailbox, name, path)
+            let id = action.mailbox();
+            let record = match action {
+                MailboxAction::CreateLocal { name, path, .. } => MailboxRecord::new(id, name, Some(path)),
+                MailboxAction::CreateRemote { name, path, .. } => {
+                    self.pretended.insert(id);
+                    MailboxRecord::new(id, name, path)
                 }
-            });
+                MailboxAction::RenameLocal { name, from, .. } => {
+                    let Some(record) = self.records.get(&id).cloned() else { continue };
+                    MailboxRecord { name, path: Some(from), ..record }
+                }
+                MailboxAction::RenameRemote { path, .. } => {
+                    let Some(record) = self.records.get(&id).cloned() else { continue };
+                    MailboxRecord { path: Some(path), ..record }
+                }
+                MailboxAction::MarkCopy { .. }
+                | MailboxAction::DeleteLocal { .. }
+                | MailboxAction::DeleteRemote { .. } => continue,
+            };
+            self.records.insert(id, record);
+            ids.push(id);
         }
-        let ids = records.iter().map(|record| record.id).collect();
-        self.records.extend(records.into_iter().map(|record| (record.id, record)));
         ids
     }
 
     /// The number of a mailbox that is made: the one that it has already if it is known as a Trash that was not mirrored.
     fn number(&self, name: &MailboxName) -> MailboxId {
-        let known = self.records.values().find(|record| record.name == *name);
+        // One that has its place is another mailbox, which had this name until now.
+        let known = self.records.values().find(|record| record.name == *name && record.path.is_none());
         known.map_or_else(|| self.store.next_mailbox_id(), |record| record.id)
     }
 
@@ -327,7 +486,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let id = self.store.next_mailbox_id();
-        let record = MailboxRecord { role: Some(SpecialUse::Trash), ..new_record(id, name, None) };
+        let record = MailboxRecord { role: Some(SpecialUse::Trash), ..MailboxRecord::new(id, name, None) };
         self.trash = Some(id);
         self.records.insert(id, record.clone());
         if self.mode == Mode::DryRun {
@@ -344,16 +503,10 @@ impl Pass<'_> {
         let id = self.store.next_mailbox_id();
         let (delimiter, prefix) = self.place.clone();
         let name = MailboxName::new(&format!("{prefix}Trash")).unwrap_or_else(MailboxName::inbox);
-        let path = self
-            .is_wanted(&name, delimiter, &[])
-            .then(|| to_local(&name, delimiter, Layout::Nested).ok().map(|p| p.as_str().to_owned()))
-            .flatten();
+        let place = self.mapping.to_local(&name, delimiter);
+        let path = place.ok().filter(|_| self.is_wanted(&name)).map(|place| place.as_str().to_owned());
         self.reserved.push(MailboxAction::CreateRemote { mailbox: id, name, path });
         self.trash = Some(id);
         id
     }
-}
-
-fn new_record(id: MailboxId, name: MailboxName, path: Option<String>) -> MailboxRecord {
-    MailboxRecord { id, name, path, role: None, uid_validity: None, checkpoint: None, listed: None, parked: None }
 }

@@ -1,9 +1,10 @@
 //! The two sides of the map as the table of mailboxes judges them: what the server lists, what the Maildir has.
 
-use crate::mail::{MailboxName, SpecialUse};
-use crate::maildir::{Folder, Layout, Root, StateId, discover, to_local, to_remote};
+use crate::mail::{MailboxName, SpecialUse, escape};
+use crate::maildir::Error::Unavailable;
+use crate::maildir::{self, Folder, Layout, LocalPath, Mapping, Root, StateId, discover};
 use crate::remote::imap::{Listed as Seen, Listing};
-use crate::sync::{Directory, Listed, MailboxId};
+use crate::sync::{Directory, Listed, MailboxId, MailboxRecord, Standing};
 use crate::worker::{Error, Job};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,21 +25,103 @@ pub(super) fn selectable(listing: &Listing) -> impl Iterator<Item = &Seen> {
     listing.mailboxes.iter().filter(|m| m.selectable && m.exists)
 }
 
-/// Gives each listed mailbox its role and its place; tells the delimiter of new names.
-pub(super) fn place(listing: &Listing) -> (Vec<Listed>, Option<char>) {
+/// The delimiter of new names.
+pub(super) fn delimiter(listing: &Listing) -> Option<char> {
     let inbox = selectable(listing).find(|m| m.name.is_inbox());
-    let delimiter = inbox.or_else(|| selectable(listing).next()).and_then(|m| m.delimiter);
+    inbox.or_else(|| selectable(listing).next()).and_then(|m| m.delimiter)
+}
+
+/// Which mailbox is which directory: as the owner says, except for those that have their place already; and a mailbox
+/// with a role, told by the server, under its usual name if no other has that.
+///
+/// Refused before anything is made if two mailboxes would meet in one directory because of `rename`.
+pub(super) fn mapping(job: &Job, listing: &Listing, records: &[MailboxRecord]) -> Result<Mapping, Error> {
+    let mut mapping = Mapping::new(job.layout);
+    job.rename.iter().for_each(|(remote, local)| mapping.rename(remote, local));
+    let of_name = |name: &MailboxName| selectable(listing).find(|m| m.name == *name).map(|m| m.delimiter);
+    let default = delimiter(listing);
+    let mut any = false;
+    for record in records {
+        let Some(path) = record.path.as_deref().and_then(LocalPath::new) else { continue };
+        if !job.layout.fits(&path) {
+            let place = escape(job.maildir.as_os_str().as_encoded_bytes());
+            return Err(Error::Refused(format!(
+                "the Maildir {place} was not laid out as \"{}\": {} lies in {path} there; nothing was changed; set \
+                 `layout` back to what it was, or begin with an empty `maildir` and an empty state",
+                job.layout.name(),
+                record.name,
+            )));
+        }
+        mapping.keep(&record.name, of_name(&record.name).unwrap_or(default), &path);
+        any = true;
+    }
+    let clash = mapping
+        .clash(selectable(listing).filter(|m| is_wanted(job, &m.name, m.delimiter)).map(|m| (&m.name, m.delimiter)));
+    if let Some((one, other)) = clash.filter(|_| !any) {
+        return Err(Error::Refused(format!(
+            "`rename` would give the mailboxes {one} and {other} one directory; nothing was made; give each a name of its \
+             own here, or exclude one of them with `mailboxes`"
+        )));
+    }
+    name_roles(&mut mapping, listing, records);
+    Ok(mapping)
+}
+
+/// Adds the usual names of roles to the rules.
+fn name_roles(mapping: &mut Mapping, listing: &Listing, records: &[MailboxRecord]) {
+    let usual = [
+        (SpecialUse::Sent, "Sent"),
+        (SpecialUse::Drafts, "Drafts"),
+        (SpecialUse::Trash, "Trash"),
+        (SpecialUse::Junk, "Junk"),
+        (SpecialUse::Archive, "Archive"),
+    ];
+    for (role, name) in usual {
+        let Some(mailbox) = selectable(listing).find(|m| m.roles.contains(&role)) else { continue };
+        let known = records.iter().any(|r| r.name == mailbox.name && r.path.is_some());
+        if known || mailbox.name.is_inbox() || mapping.is_renamed(&mailbox.name, mailbox.delimiter) {
+            continue;
+        }
+        let Some(local) = MailboxName::encode(name).and_then(|name| mapping.to_local(&name, None).ok()) else {
+            continue;
+        };
+        let separator = if mapping.layout() == Layout::Nested { '/' } else { '.' };
+        let local = local.as_str().to_lowercase();
+        let is_there = |path: &str| {
+            let path = path.to_lowercase();
+            path.strip_prefix(&local).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+        };
+        let others = selectable(listing).filter(|m| m.name != mailbox.name);
+        let is_taken = others.filter_map(|m| mapping.to_local(&m.name, m.delimiter).ok()).any(|p| is_there(p.as_str()))
+            || records.iter().filter_map(|r| r.path.as_deref()).any(is_there);
+        if !is_taken {
+            mapping.rename(&slashed(&mailbox.name, mailbox.delimiter), name);
+        }
+    }
+}
+
+/// Gives each listed mailbox its role and its place.
+pub(super) fn place(job: &Job, listing: &Listing, mapping: &Mapping) -> Vec<Listed> {
     let told: BTreeSet<SpecialUse> = selectable(listing).flat_map(|m| m.roles.iter().copied()).collect();
     let usual = usual_roles(listing, &told);
     let mut listed = Vec::new();
     for mailbox in selectable(listing) {
         let told = ROLES.into_iter().find(|role| mailbox.roles.contains(role));
         let role = told.or_else(|| usual.get(&mailbox.name).copied());
-        let place = to_local(&mailbox.name, mailbox.delimiter, Layout::Nested);
+        let place = mapping.to_local(&mailbox.name, mailbox.delimiter);
         let place = place.map(|p| p.as_str().to_owned()).map_err(|reason| reason.to_string());
-        listed.push(Listed { name: mailbox.name.clone(), role, place });
+        let standing = if !is_wanted(job, &mailbox.name, mailbox.delimiter) {
+            Standing::Unwanted
+        } else if job.subscribed_only && mailbox.subscribed != Some(true) && !mailbox.name.is_inbox() {
+            Standing::Unsubscribed
+        } else {
+            Standing::Wanted
+        };
+        let uid_validity = mailbox.status.and_then(|status| status.uid_validity);
+        let (name, identity) = (mailbox.name.clone(), mailbox.identity.clone());
+        listed.push(Listed { name, role, place, identity, uid_validity, standing });
     }
-    (listed, delimiter)
+    listed
 }
 
 /// The roles by usual names, of those that the server does not tell. Only at the top, or directly beneath the INBOX, where
@@ -68,24 +151,53 @@ pub(super) fn prefix(listed: &[Listed], delimiter: Option<char>) -> String {
     if beneath { prefix } else { String::new() }
 }
 
-/// Every directory of the Maildir that can hold mail. Blocking.
+/// What the Maildir has.
+#[derive(Debug, Default)]
+pub(super) struct Directories {
+    /// Every directory that can hold mail, by its path.
+    pub whole: BTreeMap<String, Directory>,
+    /// Where something is in the place of a remembered directory that is no Maildir: what is wrong.
+    pub broken: BTreeMap<String, String>,
+}
+
+/// Walks the Maildir. Blocking.
 pub(super) fn directories(
+    job: &Job,
     root: &Root,
     state: StateId,
+    mapping: &Mapping,
     delimiter: Option<char>,
-) -> Result<BTreeMap<String, Directory>, Error> {
-    let mut found = BTreeMap::new();
-    for path in discover(root, Layout::Nested)? {
-        // A damaged marker is a directory without one that is ours: it is asked about, not uploaded.
-        let marker = Folder::open(root, &path).and_then(|folder| folder.marker());
-        let name = to_remote(&path, delimiter, Layout::Nested).map_err(|reason| reason.to_string());
-        let directory = match marker {
-            Ok(Some(marker)) if marker.state == state => Directory { marker: Some(MailboxId(marker.id)), name },
-            Ok(Some(_)) => Directory { marker: None, name: Err("it has the marker of another state".into()) },
-            Ok(None) => Directory { marker: None, name },
-            Err(reason) => Directory { marker: None, name: Err(reason.to_string()) },
+    records: &[MailboxRecord],
+) -> Result<Directories, Error> {
+    let mut found = Directories::default();
+    for path in discover(root, mapping.layout())? {
+        let folder = match Folder::open(root, &path) {
+            // It went away this moment.
+            Err(Unavailable(maildir::Unavailable::FolderMissing)) => continue,
+            found => found,
         };
-        found.insert(path.as_str().to_owned(), directory);
+        let inode = folder.as_ref().ok().and_then(|folder| folder.inode().ok()).map_or(0, |inode| inode.number);
+        // A damaged marker is a directory without one that is ours: it is asked about, not uploaded.
+        let marker = folder.and_then(|folder| folder.marker());
+        let name = mapping.to_remote(&path, delimiter);
+        let is_wanted = name.as_ref().is_ok_and(|name| is_wanted(job, name, delimiter));
+        let name = name.map_err(|reason| reason.to_string());
+        let (marker, name) = match marker {
+            Ok(Some(marker)) if marker.state == state => (Some(MailboxId(marker.id)), name),
+            Ok(Some(_)) => (None, Err("it has the marker of another state".into())),
+            Ok(None) => (None, name),
+            Err(reason) => (None, Err(reason.to_string())),
+        };
+        found.whole.insert(path.as_str().to_owned(), Directory { marker, inode, name, is_wanted });
+    }
+    for path in records.iter().filter_map(|record| record.path.as_deref()) {
+        let Some(place) = LocalPath::new(path).filter(|_| !found.whole.contains_key(path)) else { continue };
+        match Folder::open(root, &place) {
+            Err(Unavailable(maildir::Unavailable::FolderMissing)) => {}
+            Err(Unavailable(reason)) => drop(found.broken.insert(path.to_owned(), format!("{reason}; restore it"))),
+            Err(error) => drop(found.broken.insert(path.to_owned(), error.to_string())),
+            Ok(_) => drop(found.broken.insert(path.to_owned(), "it lies behind a link or on another disk".to_owned())),
+        }
     }
     Ok(found)
 }

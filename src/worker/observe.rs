@@ -66,6 +66,13 @@ impl Pass<'_> {
         let mut open = BTreeMap::new();
         for id in ids {
             let (Some(here), Some(record)) = (here.remove(id), self.records.get(id).cloned()) else { continue };
+            if self.emptying.contains(id) {
+                // It is gone from the server, which was told by two lists and STATUS.
+                let uid_validity = record.uid_validity.unwrap_or(UidValidity::new(1).expect("not zero"));
+                let seen = nothing_there(here);
+                observed.insert(*id, Observed { reached: Checkpoint { uid_validity, ..seen.reached }, ..seen });
+                continue;
+            }
             match self.at_rest(&record, here) {
                 Ok(seen) => drop(observed.insert(*id, seen)),
                 Err(here) => drop(open.insert(*id, (record, here))),

@@ -1,7 +1,7 @@
 //! A pass over one account.
 
 use crate::mail::{BaseName, Flags, MailboxName, Uid, UidValidity};
-use crate::maildir::{NameGenerator, Root, RootMarker};
+use crate::maildir::{Mapping, NameGenerator, Root, RootMarker};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, Imap, Listing, Status};
 use crate::remote::session;
@@ -81,7 +81,8 @@ async fn attempt(
         Task::Mirror(only) => pass.run(only).await,
         Task::TakeBack(numbers) => pass.take_back(numbers).await,
     };
-    let Pass { imap, mut report, records, pictures, store, restored, not_restored, .. } = pass;
+    let Pass { imap, mut report, records, pictures, store, restored, not_restored, former, .. } = pass;
+    told.former = former;
     *undone = Undone { done: restored, left: not_restored };
     told.mailboxes = status::mailboxes(&records, &pictures);
     report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
@@ -141,6 +142,14 @@ pub(super) struct Pass<'j> {
     pub pretended: BTreeSet<MailboxId>,
     /// Where new mailboxes belong on the server: its delimiter, and the prefix of its namespace.
     pub place: (Option<char>, String),
+    /// Which mailbox is which directory.
+    pub mapping: Mapping,
+    /// What the server's mailboxes are, whatever their names.
+    pub identities: BTreeMap<MailboxName, String>,
+    /// Mailboxes that were deleted on the server, and are being emptied here.
+    pub emptying: BTreeSet<MailboxId>,
+    /// Names that no mailbox has any more, for the status.
+    pub former: Vec<String>,
     /// Mailboxes that are to be made once something needs them.
     pub reserved: Vec<MailboxAction>,
     pub names: NameGenerator,
@@ -207,6 +216,10 @@ impl<'j> Pass<'j> {
             trash: None,
             pretended: BTreeSet::new(),
             place: (None, String::new()),
+            mapping: Mapping::new(job.layout),
+            identities: BTreeMap::new(),
+            emptying: BTreeSet::new(),
+            former: Vec::new(),
             reserved: Vec::new(),
             names,
             quota_full: false,
@@ -266,7 +279,7 @@ impl<'j> Pass<'j> {
             dirty.extend(touched.into_iter().filter(mirrored));
             self.statuses.clear();
         }
-        Ok(())
+        self.remove_emptied().await
     }
 
     /// Makes the root at the first pass, and raises its marker where a crash came between a commit and that.
@@ -323,7 +336,8 @@ impl<'j> Pass<'j> {
     /// Takes the checkpoint of every mailbox in which nothing was left to do.
     async fn advance(&mut self, plans: &[MailboxPlan], observed: &BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
         let mut mailboxes = Vec::new();
-        for plan in plans.iter().filter(|plan| plan.actions.is_empty()) {
+        let emptying = &self.emptying;
+        for plan in plans.iter().filter(|plan| plan.actions.is_empty() && !emptying.contains(&plan.mailbox)) {
             let (Some(record), Some(seen)) = (self.records.get_mut(&plan.mailbox), observed.get(&plan.mailbox)) else {
                 continue;
             };

@@ -28,7 +28,11 @@ impl Pass<'_> {
             let names = &mut self.names;
             let mut fresh = || -> BaseName { names.next() };
             let picture = self.pictures.entry(*id).or_default();
-            let done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
+            let mut done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
+            if self.emptying.contains(id) {
+                // Nothing can be uploaded to what is not there; what the server never had stays here.
+                done.actions.retain(|action| matches!(action, Action::DeleteLocal { .. }));
+            }
             let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
             let actions = self.with_old_names(*id, seen.reached.uid_validity, actions).await?;
             plans.push(MailboxPlan {

@@ -73,7 +73,7 @@ pub struct MailboxStatus {
     pub held: Vec<HeldSet>,
     /// What cannot be synchronised for now.
     pub quarantined: Vec<Quarantined>,
-    /// The mailbox is gone on the server; the local one is kept and not synchronised.
+    /// The mailbox is gone on the server, or not subscribed to; the local one is kept and not synchronised.
     pub parked: bool,
 }
 
@@ -86,6 +86,9 @@ pub struct HeldSet {
     pub deletions: u64,
     /// Where the messages would be deleted.
     pub side: Side,
+    /// The whole mailbox would be deleted.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 /// One of the two sides.
@@ -197,6 +200,8 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 pub(super) struct Told {
     pub tier: Option<Tier>,
     pub mailboxes: Vec<MailboxStatus>,
+    /// Names that no mailbox has any more.
+    pub former: Vec<String>,
 }
 
 /// What is to be shown of the mailboxes.
@@ -205,7 +210,8 @@ pub(super) fn mailboxes(
     pictures: &BTreeMap<MailboxId, Picture>,
 ) -> Vec<MailboxStatus> {
     let mut shown = Vec::new();
-    let looked_at = |record: &&MailboxRecord| pictures.contains_key(&record.id) || record.parked.is_some();
+    let looked_at =
+        |record: &&MailboxRecord| pictures.contains_key(&record.id) || record.parked.is_some() || record.hold.is_some();
     for record in records.values().filter(|record| record.path.is_some()).filter(looked_at) {
         let nothing = Picture::new();
         let picture = pictures.get(&record.id).unwrap_or(&nothing);
@@ -242,9 +248,17 @@ pub(super) fn mailboxes(
                 Why::Pending | Why::Kept | Why::Filtered => {}
             }
         }
+        let whole = record.hold.filter(|hold| hold.word == sync::Word::Waiting);
+        let whole = whole.map(|hold| HeldSet {
+            number: hold.set.into(),
+            deletions: picture.pairs().count().max(1) as u64,
+            side: Side::Remote,
+            whole: true,
+        });
         let held = sets.into_iter().map(|((set, gone), deletions)| HeldSet {
             number: set.into(),
             deletions,
+            whole: false,
             // Where they would be deleted is the other side of where they are missing.
             side: match gone {
                 sync::Side::Local => Side::Remote,
@@ -255,7 +269,7 @@ pub(super) fn mailboxes(
             name: record.name.to_string(),
             local: record.path.as_deref().map(escape),
             messages: picture.pairs().count() as u64,
-            held: held.collect(),
+            held: whole.into_iter().chain(held).collect(),
             quarantined,
             parked: record.parked.is_some(),
         });
@@ -286,6 +300,7 @@ pub(super) async fn tell(job: &Job, done: &Result<Report, Error>, told: Told) {
         status.state = state;
         status.last_error = error;
         status.tier = told.tier.map(|tier| format!("{tier:?}")).or(status.tier);
+        status.mailboxes.retain(|mailbox| !told.former.contains(&mailbox.name));
         for mut mailbox in told.mailboxes {
             // A pass over some mailboxes says nothing of the others, and counts nothing in those that are parked.
             if let Some(known) = status.mailboxes.iter().position(|known| known.name == mailbox.name) {
@@ -323,7 +338,7 @@ mod tests {
                 name: "INBOX".into(),
                 local: Some("INBOX".into()),
                 messages: 3,
-                held: vec![HeldSet { number: 1, deletions: 60, side: Side::Remote }],
+                held: vec![HeldSet { number: 1, deletions: 60, side: Side::Remote, whole: false }],
                 quarantined: vec![Quarantined {
                     what: "UID 7".into(),
                     reason: "the server said NO".into(),

@@ -61,9 +61,12 @@ fn a_folder_whose_directory_is_gone_loses_nothing_on_the_server() {
     bench.sync().is(0, "");
     std::fs::rename(bench.maildir().join("Work"), bench.path("kept")).expect("moved");
     bench.fill(1);
-    bench.sync().is(1, "nothing is deleted on the server; restore the directory");
+    bench.sync().is(3, "stays on the server until you decide: restore the directory");
     assert_eq!((bench.there("Work"), bench.count("INBOX")), (Some(1), 4), "the others go on");
-    bench.run(&["folders", "work"]).is(0, "left out: its directory is missing");
+    assert!(bench.run(&["folders", "work"]).out.contains("held: its directory is gone"));
+    let status = bench.run(&["status", "work"]).out;
+    assert!(status.contains("Work: held set 1: its directory is gone"), "{status}");
+    assert!(status.contains("fetch anew:  mailtwin reject work/Work --set 1"), "{status}");
     std::fs::rename(bench.path("kept"), bench.maildir().join("Work")).expect("moved back");
     bench.settle();
     bench.sync().is(0, "");

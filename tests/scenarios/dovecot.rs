@@ -88,6 +88,10 @@ impl Host for Client<'_> {
         self.ask(&format!("DELETE \"{mailbox}\""));
     }
 
+    fn rename(&mut self, from: &str, to: &str) {
+        self.ask(&format!("RENAME \"{from}\" \"{to}\""));
+    }
+
     fn deliver(&mut self, mailbox: &str, body: &[u8], flags: &[String]) {
         self.dovecot.deliver(&self.user, mailbox, body);
         self.select(mailbox);
@@ -179,7 +183,9 @@ impl<'a> Performance<'a> {
             assert_eq!(agreed, scenario.agreed(), "{}: the first sync", scenario.name);
         }
         performance.agreed = performance.stage.save("agreed");
+        scenario.move_directories(&performance.stage);
         performance.stage.edit(&performance.stage.tree(&performance.names), &scenario.maildir, &performance.names);
+        scenario.move_mailboxes(&mut performance.client());
         performance.client().edit(&performance.server(), &scenario.server, &performance.names);
         performance
     }
@@ -215,6 +221,8 @@ impl<'a> Performance<'a> {
             }
             let ran = self.run(words, None);
             assert!(kill.is_some() || ran.code == Some(i32::from(*code)), "{told}: {:?} {}", ran.code, ran.said);
+            let transferred = ran.said.contains("fetched") || ran.said.contains("uploaded");
+            assert!(!(self.scenario.transfers_nothing && transferred), "{told}: {}", ran.said);
             steps.push(ran.steps);
             told += &format!("\n`{words}` said: {}", ran.said);
         }
@@ -242,6 +250,8 @@ impl<'a> Performance<'a> {
             "imap.uid-expunge",
             "imap.create",
             "imap.subscribe",
+            "imap.rename",
+            "imap.delete",
         ];
         let wrote: Vec<_> = ran.steps.iter().filter(|site| writes.iter().any(|w| site.starts_with(w))).collect();
         assert!(wrote.is_empty(), "{told}, and once more: {wrote:?}");

@@ -11,6 +11,7 @@ pub type There = (u32, Vec<String>, Vec<u8>);
 pub trait Host {
     fn create(&mut self, mailbox: &str);
     fn delete(&mut self, mailbox: &str);
+    fn rename(&mut self, from: &str, to: &str);
     fn deliver(&mut self, mailbox: &str, body: &[u8], flags: &[String]);
     fn mark(&mut self, mailbox: &str, uid: u32, flags: &[String]);
     fn expunge(&mut self, mailbox: &str, uid: u32);
@@ -85,6 +86,10 @@ impl Host for Twinless<'_> {
 
     fn delete(&mut self, mailbox: &str) {
         self.0.delete(USER, mailbox);
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        self.0.rename(USER, from, to);
     }
 
     fn deliver(&mut self, mailbox: &str, body: &[u8], flags: &[String]) {

@@ -8,6 +8,7 @@
 
 pub mod dovecot;
 pub mod host;
+mod mailboxes;
 pub mod stage;
 pub mod sweep;
 pub mod table;

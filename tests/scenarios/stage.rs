@@ -251,6 +251,18 @@ impl Stage {
         folder.join("cur").join(format!("{base}:2,{}{}", mail.letters, keywords.collect::<String>()))
     }
 
+    /// Renames the directory of a mailbox.
+    pub fn rename(&self, from: &str, to: &str) {
+        let (from, to) = (self.maildir().join(from), self.maildir().join(to));
+        fs::create_dir_all(to.parent().expect("it is beneath the root")).expect("mkdir");
+        fs::rename(from, to).expect("a directory can be renamed");
+    }
+
+    /// Copies the directory of a mailbox, its marker included.
+    pub fn duplicate(&self, from: &str, to: &str) {
+        copy(&self.maildir().join(from), &self.maildir().join(to));
+    }
+
     /// Inode and time of change of everything in the Maildir.
     pub fn touches(&self) -> Touches {
         let mut touches = Touches::new();

@@ -84,9 +84,11 @@ impl<'s> Rehearsal<'s> {
             assert_eq!(agreed, expected, "{}: the first sync", self.what);
         }
         self.agreed = self.stage.save("agreed");
+        self.scenario.move_directories(&self.stage);
         let found = self.stage.tree(&self.names);
         self.stage.edit(&found, maildir, &self.names);
         let mut host = Twinless(&self.server);
+        self.scenario.move_mailboxes(&mut host);
         let found = host.tree(&self.names);
         host.edit(&found, server, &self.names);
     }
@@ -154,6 +156,11 @@ impl<'s> Rehearsal<'s> {
                 let opened = self.server.log().into_iter().skip(mark).map(|logged| logged.text);
                 let selected: Vec<String> = opened.filter(|text| text.starts_with("SELECT ")).collect();
                 assert_eq!((changing, selected), (vec![], vec![]), "{}: `{words}` only looks", self.what);
+            }
+            if self.scenario.transfers_nothing {
+                let commands = self.server.commands_since(mark);
+                let transfers = commands.iter().filter(|c| c.contains("BODY") || c.starts_with("APPEND"));
+                assert_eq!(transfers.collect::<Vec<_>>(), Vec::<&String>::new(), "{}", self.what);
             }
             self.steps.push(ran.steps);
         }

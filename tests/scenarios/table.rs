@@ -3,6 +3,9 @@
 //! A row is a mailbox: what both sides held when they last agreed, what the server and the Maildir hold now, and what
 //! they hold after the run. `=` is what the cell stands for by default: now as remembered, the Maildir as the server.
 
+use super::host::Host;
+use super::mailboxes;
+use super::stage::Stage;
 use super::tree::{Tree, body};
 use crate::support::server::{Act, Arrival, Author, Profile, Server, StoreMode, When};
 use std::collections::BTreeSet;
@@ -23,6 +26,18 @@ pub struct Scenario {
     pub end: (Tree, Tree),
     /// What is run, and the exit codes.
     pub script: Vec<(&'static str, u8)>,
+    /// The profiles of the test server that it is swept in; none: all.
+    pub profiles: Option<&'static [&'static str]>,
+    /// Mailboxes that another client renamed on the server.
+    pub renamed_there: Vec<(&'static str, &'static str)>,
+    /// Mailboxes that another client deleted on the server and made anew.
+    pub remade_there: Vec<&'static str>,
+    /// Directories that somebody renamed.
+    pub renamed_here: Vec<(&'static str, &'static str)>,
+    /// Directories that somebody copied, markers included.
+    pub copied_here: Vec<(&'static str, &'static str)>,
+    /// No message may go over the wire.
+    pub transfers_nothing: bool,
     /// More lines for the account's table.
     pub account: &'static str,
     pub profile: fn(Profile) -> Profile,
@@ -37,7 +52,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    fn parse(name: &'static str, rows: &str) -> Self {
+    pub(super) fn parse(name: &'static str, rows: &str) -> Self {
         let mut trees: [Tree; 5] = Default::default();
         for row in rows.lines().map(str::trim).filter(|row| !row.is_empty()) {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
@@ -68,6 +83,12 @@ impl Scenario {
             maildir,
             end: (server_after, maildir_after),
             script: vec![("sync", 0)],
+            profiles: None,
+            renamed_there: vec![],
+            remade_there: vec![],
+            renamed_here: vec![],
+            copied_here: vec![],
+            transfers_nothing: false,
             account: "",
             profile: |profile| profile,
             roles: |_| {},
@@ -108,49 +129,94 @@ impl Scenario {
         self
     }
 
-    fn exit(mut self, code: u8) -> Self {
+    pub(super) fn exit(mut self, code: u8) -> Self {
         self.script = vec![("sync", code)];
         self
     }
 
-    fn script(mut self, script: &[(&'static str, u8)]) -> Self {
+    pub(super) fn script(mut self, script: &[(&'static str, u8)]) -> Self {
         self.script = script.to_vec();
         self
     }
 
-    fn account(mut self, lines: &'static str) -> Self {
+    pub(super) fn only_in(mut self, profiles: &'static [&'static str]) -> Self {
+        self.profiles = Some(profiles);
+        self
+    }
+
+    pub(super) fn renamed_there(mut self, renames: &[(&'static str, &'static str)]) -> Self {
+        self.renamed_there = renames.to_vec();
+        self
+    }
+
+    pub(super) fn remade_there(mut self, names: &[&'static str]) -> Self {
+        self.remade_there = names.to_vec();
+        self
+    }
+
+    /// Does with the mailboxes of the server what another client did.
+    pub fn move_mailboxes(&self, host: &mut dyn Host) {
+        self.renamed_there.iter().for_each(|(from, to)| host.rename(from, to));
+        for name in &self.remade_there {
+            host.delete(name);
+            host.create(name);
+        }
+    }
+
+    pub(super) fn renamed_here(mut self, renames: &[(&'static str, &'static str)]) -> Self {
+        self.renamed_here = renames.to_vec();
+        self
+    }
+
+    pub(super) fn copied_here(mut self, copies: &[(&'static str, &'static str)]) -> Self {
+        self.copied_here = copies.to_vec();
+        self
+    }
+
+    pub(super) fn transfers_nothing(mut self) -> Self {
+        self.transfers_nothing = true;
+        self
+    }
+
+    /// Does with the directories what somebody did.
+    pub fn move_directories(&self, stage: &Stage) {
+        self.renamed_here.iter().for_each(|(from, to)| stage.rename(from, to));
+        self.copied_here.iter().for_each(|(from, to)| stage.duplicate(from, to));
+    }
+
+    pub(super) fn account(mut self, lines: &'static str) -> Self {
         self.account = lines;
         self
     }
 
     /// Such a server as no Dovecot is.
-    fn profile(mut self, profile: fn(Profile) -> Profile) -> Self {
+    pub(super) fn profile(mut self, profile: fn(Profile) -> Profile) -> Self {
         self.profile = profile;
         self.dovecot = false;
         self
     }
 
     /// Roles that the mailboxes have on the server.
-    fn roles(mut self, roles: fn(&Server)) -> Self {
+    pub(super) fn roles(mut self, roles: fn(&Server)) -> Self {
         self.roles = roles;
         self.dovecot = false;
         self
     }
 
-    fn rules(mut self, rules: fn(&Server)) -> Self {
+    pub(super) fn rules(mut self, rules: fn(&Server)) -> Self {
         self.rules = rules;
         self.dovecot = false;
         self
     }
 
     /// What it needs of a server, every Dovecot has, and ours is configured for the role.
-    fn also_on_dovecot(mut self) -> Self {
+    pub(super) fn also_on_dovecot(mut self) -> Self {
         self.dovecot = true;
         self
     }
 
     /// These mailboxes of the server are not mirrored.
-    fn not_mirrored(mut self, names: &[&str]) -> Self {
+    pub(super) fn not_mirrored(mut self, names: &[&str]) -> Self {
         for name in names {
             for tree in [&mut self.agreed.1, &mut self.maildir, &mut self.end.1] {
                 tree.0.remove(*name);
@@ -566,5 +632,6 @@ pub fn scenarios() -> Vec<Scenario> {
             INBOX   | a | a m1..m140 | = | a m1..m140 | ="));
     all.push(s("more than one command of uploads", "
             INBOX   | a | = | a m1..m70 | a m1..m70 | ="));
+    all.extend(mailboxes::scenarios());
     all
 }

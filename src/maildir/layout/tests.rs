@@ -28,8 +28,10 @@ fn ordinary_names_stay_readable() {
         ("Tom &- Jerry", "Tom & Jerry", ".Tom & Jerry", "Tom & Jerry"),
         ("R&D", "%=R&D", ".%=R&D", "%=R&D"),
         ("100%", "100%25", ".100%25", "100%25"),
-        ("../cur//~x", "%2E%2E/%63ur/%/%7Ex", ".%2E%2E.%63ur.%.%7Ex", "%2E%2E.%63ur.%.%7Ex"),
-        ("mailtwin-root", "%6Dailtwin-root", ".%6Dailtwin-root", "%6Dailtwin-root"),
+        ("../cur//~x", "%2E%2E/%63ur/%/%7Ex", ".%2E%2E.cur.%.%7Ex", "%2E%2E.cur.%.%7Ex"),
+        ("Lists/new", "Lists/%6Eew", ".Lists.new", "Lists.new"),
+        ("new", "%6Eew", ".new", "%6Eew"),
+        ("mailtwin-root", "%6Dailtwin-root", ".mailtwin-root", "%6Dailtwin-root"),
         (" a. ", "%20a.%20", ".%20a%2E%20", "%20a%2E%20"),
         (".", "%2E", ".%2E", "%2E"),
     ] {
@@ -40,6 +42,43 @@ fn ordinary_names_stay_readable() {
     let flat_server = to_local(&name("a/b.c"), None, Layout::Nested).expect("a path");
     assert_eq!(flat_server.as_str(), "a%2Fb.c");
     assert_eq!(to_remote(&flat_server, None, Layout::Nested), Ok(name("a/b.c")));
+}
+
+#[test]
+fn two_hundred_hostile_names_find_their_way_back_whatever_is_renamed() {
+    let names: Vec<MailboxName> = hostile().iter().map(|wire| name(wire)).collect();
+    let maps: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("A", "Elsewhere/A")],
+        &[("..", "up"), ("cur", "tmp"), ("~root", "A/~root/x")],
+        &[("A", "B-side"), ("A/%", "percent"), (".notmuch", "notmuch"), ("é", "cur")],
+    ];
+    for layout in LAYOUTS {
+        for map in maps {
+            let mut mapping = crate::maildir::Mapping::new(layout);
+            map.iter().for_each(|(remote, local)| mapping.rename(remote, local));
+            let mut seen: BTreeMap<LocalPath, &MailboxName> = BTreeMap::new();
+            for name in &names {
+                let path = mapping.to_local(name, Some('/')).expect("a path");
+                hold(&path, layout);
+                match mapping.to_remote(&path, Some('/')) {
+                    Ok(back) => {
+                        assert_eq!(mapping.to_local(&back, Some('/')).as_ref(), Ok(&path), "{layout:?} {map:?}");
+                    }
+                    Err(reason) => assert!(
+                        path.as_str().contains("%~") || reason == NoRemoteName::Renamed,
+                        "{layout:?} {map:?} {path}: {reason}"
+                    ),
+                }
+                if let Some(other) = seen.insert(path.clone(), name)
+                    && other != name
+                {
+                    let pair = [(other, Some('/')), (name, Some('/'))];
+                    assert!(mapping.clash(pair).is_some(), "{layout:?} {map:?} gives both {path}");
+                }
+            }
+        }
+    }
 }
 
 /// Two hundred names that a hostile or broken server could send, and more.

@@ -20,6 +20,7 @@ verbs! {
     CAPABILITY: "CAPABILITY", "capability";
     COPY: "UID COPY", "copy";
     CREATE: "CREATE", "create";
+    DELETE: "DELETE", "delete";
     ENABLE: "ENABLE", "enable";
     EXPUNGE: "EXPUNGE", "expunge";
     FETCH: "UID FETCH", "fetch";
@@ -31,11 +32,13 @@ verbs! {
     MOVE: "UID MOVE", "move";
     NAMESPACE: "NAMESPACE", "namespace";
     NOOP: "NOOP", "noop";
+    RENAME: "RENAME", "rename";
     SEARCH: "UID SEARCH", "search";
     SELECT: "SELECT", "select";
     STATUS: "STATUS", "status";
     STORE: "UID STORE", "store";
     SUBSCRIBE: "SUBSCRIBE", "subscribe";
+    UNSUBSCRIBE: "UNSUBSCRIBE", "unsubscribe";
     UID_EXPUNGE: "UID EXPUNGE", "uid-expunge";
 }
 

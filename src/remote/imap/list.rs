@@ -44,6 +44,8 @@ pub struct Listed {
     pub exists: bool,
     /// How it stands; `None`: unknown.
     pub status: Option<Status>,
+    /// What it is whatever its name: MAILBOXID (RFC 8474), or Dovecot's X-GUID; `None` where the server tells none.
+    pub identity: Option<String>,
 }
 
 /// How a mailbox stands; each number is absent where the server did not tell it.
@@ -69,6 +71,8 @@ pub(super) struct Mailboxes {
     foreign: Vec<Vec<u8>>,
     /// The server offers LIST with RETURN and refuses it.
     no_return: bool,
+    /// The server is a Dovecot, which tells X-GUID in STATUS.
+    pub(super) is_dovecot: bool,
 }
 
 impl Mailboxes {
@@ -98,6 +102,7 @@ struct Gathered {
     lines: Vec<ListLine>,
     subscribed: BTreeSet<MailboxName>,
     statuses: BTreeMap<MailboxName, Status>,
+    identities: BTreeMap<MailboxName, String>,
     /// What all of it weighs; counted beyond [`MAX_OCTETS`], not kept.
     octets: usize,
 }
@@ -108,7 +113,7 @@ impl Gathered {
             Untagged::List(line) | Untagged::Lsub(line) => {
                 OVERHEAD + line.name.len() + line.attributes.iter().map(|a| a.len() + OVERHEAD).sum::<usize>()
             }
-            Untagged::Status(line) => OVERHEAD + line.name.len(),
+            Untagged::Status(line) => OVERHEAD + line.name.len() + line.identity.as_ref().map_or(0, String::len),
             _ => 0,
         });
         if self.is_flooded() {
@@ -117,8 +122,9 @@ impl Gathered {
         match untagged {
             Untagged::List(line) => self.lines.push(line),
             Untagged::Lsub(line) if !line.has("\\Noselect") => self.subscribed.extend(judge(&line.name)),
-            Untagged::Status(StatusLine { name, items }) => {
+            Untagged::Status(StatusLine { name, items, identity }) => {
                 if let Ok(name) = judge(&name) {
+                    self.identities.extend(identity.map(|identity| (name.clone(), identity)));
                     self.statuses.insert(name, status(&items));
                 }
             }
@@ -152,6 +158,7 @@ impl Imap {
                 // Courier says NO, others BAD; both mean that it must be asked in the old way.
                 Err(Error::Refused { .. }) if extended => {
                     (self.mailboxes.no_return, extended) = (true, false);
+                    self.mailboxes.is_dovecot = false;
                     gathered = Gathered::default();
                     self.ask(Vec::new(), "", &mut gathered).await?
                 }
@@ -173,11 +180,27 @@ impl Imap {
     /// When the connection is lost; NO to a mailbox is none.
     pub async fn status(&mut self, names: &[MailboxName]) -> Result<BTreeMap<MailboxName, Status>, Error> {
         let mut gathered = Gathered::default();
+        self.gather_statuses(names, &mut gathered).await?;
+        Ok(gathered.statuses)
+    }
+
+    /// What a mailbox is, whatever its name; `None` where the server tells no such thing, or has no such mailbox.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn identity(&mut self, name: &MailboxName) -> Result<Option<String>, Error> {
+        let mut gathered = Gathered::default();
+        if self.identity_item().is_some() {
+            self.gather_statuses(std::slice::from_ref(name), &mut gathered).await?;
+        }
+        Ok(gathered.identities.remove(name))
+    }
+
+    async fn gather_statuses(&mut self, names: &[MailboxName], gathered: &mut Gathered) -> Result<(), Error> {
         let items = self.status_items();
         let commands: Vec<Command> =
             names.iter().map(|name| Command::new(STATUS, format!("STATUS {} {items}", mailbox(name)))).collect();
-        self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await?;
-        Ok(gathered.statuses)
+        self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await.map(drop)
     }
 
     /// Lists in one flight, with what goes `before`, and with LSUB where `options` do not ask for subscriptions; tells
@@ -223,8 +246,7 @@ impl Imap {
             .filter(|line| is_selectable(line) && !self.mailboxes.is_foreign(&line.name))
             .filter_map(|line| judge(&line.name).ok())
             .collect();
-        gathered.statuses.extend(self.status(&names.into_iter().collect::<Vec<_>>()).await?);
-        Ok(())
+        self.gather_statuses(&names.into_iter().collect::<Vec<_>>(), gathered).await
     }
 
     fn return_options(&self) -> Option<String> {
@@ -241,11 +263,21 @@ impl Imap {
         (!options.is_empty()).then(|| format!(" RETURN ({})", options.join(" ")))
     }
 
-    fn status_items(&self) -> &'static str {
-        match self.tier() {
-            Tier::A | Tier::B => "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)",
-            Tier::C => "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN)",
+    fn status_items(&self) -> String {
+        let mod_seq = match self.tier() {
+            Tier::A | Tier::B => " HIGHESTMODSEQ",
+            Tier::C => "",
+        };
+        let identity = self.identity_item().map(|item| format!(" {item}")).unwrap_or_default();
+        format!("(MESSAGES UIDNEXT UIDVALIDITY UNSEEN{mod_seq}{identity})")
+    }
+
+    /// The STATUS item that tells a mailbox from every other, whatever they are called.
+    fn identity_item(&self) -> Option<&'static str> {
+        if self.capabilities.has("OBJECTID") {
+            return Some("MAILBOXID");
         }
+        self.mailboxes.is_dovecot.then_some("X-GUID")
     }
 
     fn compose(&mut self, gathered: Gathered, subscriptions_known: bool) -> Listing {
@@ -262,6 +294,7 @@ impl Imap {
             };
             let is_subscribed = line.has("\\Subscribed") || gathered.subscribed.contains(&name);
             let status = gathered.statuses.get(&name).copied();
+            let identity = gathered.identities.get(&name).cloned();
             let listed = mailboxes.entry(name.clone()).or_insert(Listed {
                 name,
                 delimiter: line.delimiter,
@@ -270,6 +303,7 @@ impl Imap {
                 selectable: false,
                 exists: false,
                 status,
+                identity,
             });
             // Some servers list `inbox` as the parent of `inbox/x` beside the INBOX itself: two lines, one name.
             listed.selectable |= is_selectable(line);

@@ -40,6 +40,9 @@ use connection::Connection;
 use list::Mailboxes;
 use response::Untagged;
 
+/// Who we say that we are (RFC 2971).
+const ID_OF_OURS: &str = concat!("ID (\"name\" \"mailtwin\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")");
+
 /// A session with an IMAP server.
 #[derive(Debug)]
 pub struct Imap {
@@ -67,7 +70,8 @@ impl Imap {
 
     /// Enables QRESYNC or CONDSTORE, asks for the namespaces and lists, all in one flight; once after the login.
     ///
-    /// A server that offers QRESYNC and does not enable it is taken for one without.
+    /// A server that offers QRESYNC and does not enable it is taken for one without. A Dovecot, which has no OBJECTID,
+    /// tells mailboxes apart by an item of its own, and is known by an extension that nobody else has.
     ///
     /// # Errors
     /// As for [`list`](Self::list); the refusal of anything else is none.
@@ -82,6 +86,7 @@ impl Imap {
         if self.capabilities.has("NAMESPACE") {
             commands.push(Command::bare(NAMESPACE));
         }
+        self.mailboxes.is_dovecot = !self.capabilities.has("OBJECTID") && is_dovecot(&self.capabilities);
         self.list_behind(commands).await
     }
 
@@ -99,13 +104,12 @@ impl Imap {
     /// When the connection is lost or the server refuses.
     pub async fn id(&mut self) -> Result<Vec<(String, String)>, Error> {
         let mut fields = Vec::new();
-        let text = concat!("ID (\"name\" \"mailtwin\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")");
         let mut take = |_, untagged| {
             if let Untagged::Id(told) = untagged {
                 fields = told;
             }
         };
-        self.connection.exec(Command::new(ID, text), &mut take).await?;
+        self.connection.exec(Command::new(ID, ID_OF_OURS), &mut take).await?;
         Ok(fields)
     }
 
@@ -119,4 +123,9 @@ impl Imap {
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.connection.warnings)
     }
+}
+
+/// Tells a Dovecot by the pre-standard name of its PREVIEW, which it announces since 2.3 and nobody else does.
+fn is_dovecot(capabilities: &Capabilities) -> bool {
+    ["SNIPPET=FUZZY", "PREVIEW=FUZZY"].iter().any(|name| capabilities.has(name))
 }

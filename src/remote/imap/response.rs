@@ -87,11 +87,16 @@ impl ListLine {
     }
 }
 
+/// The longest identifier (RFC 8474, section 4.1, lets it have 255 octets).
+const MAX_IDENTITY: usize = 255;
+
 /// How a mailbox stands: the items of a STATUS response that are numbers, by name in capitals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StatusLine {
     pub(super) name: Vec<u8>,
     pub(super) items: Vec<(String, u64)>,
+    /// What the mailbox is, whatever its name: MAILBOXID (RFC 8474, section 4.3), or Dovecot's X-GUID.
+    pub(super) identity: Option<String>,
 }
 
 /// The answer to a SEARCH with RETURN (RFC 4731).
@@ -273,15 +278,18 @@ fn read_vanished(mut cursor: Cursor<'_>) -> Option<Untagged> {
 fn read_status(mut cursor: Cursor<'_>) -> Option<StatusLine> {
     let name = mailbox(&mut cursor)?;
     let items = cursor.value()?;
-    let mut numbers = Vec::new();
+    let (mut numbers, mut identity) = (Vec::new(), None);
     for pair in items.list()?.chunks(2) {
-        if let [name, value] = pair
-            && let (Some(name), Some(value)) = (name.text(), value.number())
-        {
-            numbers.push((name.to_ascii_uppercase(), value));
+        let [item, value] = pair else { continue };
+        let Some(item) = item.text().map(str::to_ascii_uppercase) else { continue };
+        match item.as_str() {
+            "MAILBOXID" => identity = value.list().and_then(|list| list.first()?.text()).map(str::to_owned),
+            "X-GUID" => identity = value.text().map(str::to_owned),
+            _ => numbers.extend(value.number().map(|number| (item, number))),
         }
     }
-    Some(StatusLine { name, items: numbers })
+    let identity = identity.filter(|text| !text.is_empty() && text.len() <= MAX_IDENTITY);
+    Some(StatusLine { name, items: numbers, identity })
 }
 
 fn read_namespace(mut cursor: Cursor<'_>) -> Option<[Vec<Vec<u8>>; 3]> {
@@ -349,7 +357,10 @@ mod tests {
     fn a_status_with_items_that_nobody_knows_is_read() {
         let items = vec![("MESSAGES".into(), 3), ("SIZE".into(), 99)];
         let line = "* STATUS \"a\\\\b\" (MESSAGES 3 SIZE 99 MAILBOXID (F1) APPENDLIMIT NIL)";
-        assert_eq!(untagged(line), Untagged::Status(StatusLine { name: b"a\\b".to_vec(), items }));
+        assert_eq!(
+            untagged(line),
+            Untagged::Status(StatusLine { name: b"a\\b".to_vec(), items, identity: Some("F1".into()) })
+        );
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! An OK is no confirmation: Dovecot says OK to an EXPUNGE that removed nothing. The caller looks.
 
 use super::Imap;
-use super::command::{COPY, CREATE, Command, EXPUNGE, MOVE, STORE, SUBSCRIBE, UID_EXPUNGE, Verb, flag_list, mailbox};
+use super::command::{
+    COPY, CREATE, Command, DELETE, EXPUNGE, MOVE, RENAME, STORE, SUBSCRIBE, UID_EXPUNGE, UNSUBSCRIBE, Verb, flag_list,
+    mailbox,
+};
 use super::condition::{Condition, Status};
 use super::fetch::{FetchedFlags, Gathering};
 use super::response::{Untagged, uid_validity};
@@ -93,6 +96,32 @@ impl Imap {
     /// When the server refuses.
     pub async fn subscribe(&mut self, name: &MailboxName) -> Result<(), Error> {
         self.on_mailbox(SUBSCRIBE, name).await
+    }
+
+    /// Ends the subscription to a mailbox.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn unsubscribe(&mut self, name: &MailboxName) -> Result<(), Error> {
+        self.on_mailbox(UNSUBSCRIBE, name).await
+    }
+
+    /// Gives a mailbox, and with it those beneath it, another name (RFC 9051, section 6.3.6). It keeps its messages, their
+    /// UIDs and its UIDVALIDITY.
+    ///
+    /// # Errors
+    /// When the server refuses, also if there is a mailbox of that name.
+    pub async fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<(), Error> {
+        let command = Command::new(RENAME, format!("RENAME {} {}", mailbox(from), mailbox(to)));
+        self.connection.exec(command, &mut |_, _| {}).await.map(drop)
+    }
+
+    /// Removes a mailbox with all that is in it. Nobody asks back: see first that it is empty.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn delete(&mut self, name: &MailboxName) -> Result<(), Error> {
+        self.on_mailbox(DELETE, name).await
     }
 
     async fn on_mailbox(&mut self, verb: Verb, name: &MailboxName) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Capabilities, Listing, Tier};
 use crate::remote::session::{self, Opened, Reached};
 use crate::remote::{Endpoint, Secret, Target, secret};
+use crate::sync::Standing;
 use crate::worker::{Job, map};
 use std::collections::BTreeMap;
 
@@ -124,7 +125,13 @@ fn mailboxes(job: &Job, listing: Result<Listing, ImapError>) -> Finding {
         Ok(listing) => listing,
         Err(error) => return Finding::error(Check::Mailboxes, error),
     };
-    let (listed, delimiter) = map::place(&listing);
+    let mapping = match map::mapping(job, &listing, &[]) {
+        Ok(mapping) => mapping,
+        Err(error) => {
+            return Finding::failed(Check::Mailboxes, error.to_string(), "Change `rename`, or rename on the server.");
+        }
+    };
+    let listed = map::place(job, &listing, &mapping);
     if listed.is_empty() {
         return Finding::failed(
             Check::Mailboxes,
@@ -132,7 +139,7 @@ fn mailboxes(job: &Job, listing: Result<Listing, ImapError>) -> Finding {
             "Try again later; if it stays so, ask the server's operator.",
         );
     }
-    let wanted: Vec<_> = listed.iter().filter(|l| map::is_wanted(job, &l.name, delimiter)).collect();
+    let wanted: Vec<_> = listed.iter().filter(|l| l.standing == Standing::Wanted).collect();
     let mut roles: BTreeMap<SpecialUse, String> = BTreeMap::new();
     for mailbox in &listed {
         if let Some(role) = mailbox.role {

@@ -193,3 +193,66 @@ async fn an_inbox_that_is_listed_as_a_parent_too_is_an_inbox() {
         assert!(inbox.selectable && inbox.exists);
     }
 }
+
+#[tokio::test]
+async fn a_mailbox_is_told_by_its_identifier_where_the_server_has_one() {
+    let items = "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN MAILBOXID)";
+    let (list, status) = (
+        format!("C: A0002 LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS {items})"),
+        format!("C: A0003 STATUS \"Work\" {items}"),
+    );
+    let script = [
+        &list,
+        "S: * LIST () \"/\" Work",
+        "S: * STATUS Work (MESSAGES 0 MAILBOXID (F2212ea87-6097-4256-9d51-71338625))",
+        "S: * LIST () \"/\" Other",
+        "S: * STATUS Other (MESSAGES 0 MAILBOXID ())",
+        "S: A0002 OK",
+        &status,
+        "S: * STATUS Work (MAILBOXID (F3))",
+        "S: A0003 OK",
+    ];
+    let (mut imap, server) = session("IMAP4rev1 LIST-EXTENDED LIST-STATUS OBJECTID", &script).await;
+    let listing = imap.list().await.expect("a list");
+    let told: Vec<_> = listing.mailboxes.iter().map(|m| m.identity.as_deref()).collect();
+    assert_eq!(told, [None, Some("F2212ea87-6097-4256-9d51-71338625")]);
+    assert_eq!(imap.identity(&name("Work")).await.expect("an answer").as_deref(), Some("F3"));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_dovecot_is_asked_for_an_item_of_its_own_and_others_are_not() {
+    for (capability, item) in [("SNIPPET=FUZZY", " X-GUID"), ("PREVIEW", "")] {
+        let status = format!("C: A0004 STATUS \"Work\" (MESSAGES UIDNEXT UIDVALIDITY UNSEEN{item})");
+        let script = [
+            "C: A0002 LIST \"\" \"*\"",
+            "C: A0003 LSUB \"\" \"*\"",
+            "S: A0002 OK",
+            "S: A0003 OK",
+            &status,
+            "S: * STATUS Work (MESSAGES 1 X-GUID 0123abcd)",
+            "S: A0004 OK",
+        ];
+        let (mut imap, server) = session(&format!("IMAP4rev1 {capability}"), &script).await;
+        imap.prepare().await.expect("prepared");
+        imap.status(&[name("Work")]).await.expect("a status");
+        server.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_mailbox_is_renamed_deleted_and_no_longer_subscribed_to() {
+    let script = [
+        "C: A0002 RENAME \"a\" \"b\\\"c\"",
+        "S: A0002 OK",
+        "C: A0003 DELETE \"a\"",
+        "S: A0003 NO [CANNOT] it has children",
+        "C: A0004 UNSUBSCRIBE \"a\"",
+        "S: A0004 OK",
+    ];
+    let (mut imap, server) = session(PLAIN, &script).await;
+    imap.rename(&name("a"), &name("b\"c")).await.expect("renamed");
+    assert!(matches!(imap.delete(&name("a")).await, Err(Error::Refused { command: "DELETE", .. })));
+    imap.unsubscribe(&name("a")).await.expect("unsubscribed");
+    server.finish().await;
+}
