@@ -75,7 +75,7 @@ impl Pass<'_> {
             }
             match self.at_rest(&record, here) {
                 Ok(seen) => drop(observed.insert(*id, seen)),
-                Err(here) => drop(open.insert(*id, (record, here))),
+                Err(here) => drop(open.insert(*id, (record, *here))),
             }
         }
         let mut surveyed = self.survey(&open).await?;
@@ -221,12 +221,12 @@ impl Pass<'_> {
 
     /// What both sides hold of a mailbox that need not be opened: its numbers are those of the checkpoint, and nothing is to
     /// be done in it.
-    fn at_rest(&mut self, record: &MailboxRecord, here: Here) -> Result<Observed, Here> {
+    fn at_rest(&mut self, record: &MailboxRecord, here: Here) -> Result<Observed, Box<Here>> {
         let status = self.statuses.get(&record.name).filter(|_| !self.needs_all(record));
         let picture = self.pictures.remove(&record.id).unwrap_or_default();
         let told = status.and_then(|status| unchanged(record, status, &picture));
         let done = match told {
-            None => Err(here),
+            None => Err(Box::new(here)),
             Some((remote, reached)) => {
                 let Here { folder, scan, local } = here;
                 let remote_flags = self.storable_there(Storable::everything());
@@ -235,7 +235,7 @@ impl Pass<'_> {
                 if self.is_quiet(&picture, &seen) {
                     Ok(seen)
                 } else {
-                    Err(Here { folder: seen.folder, scan: seen.scan, local: seen.local })
+                    Err(Box::new(Here { folder: seen.folder, scan: seen.scan, local: seen.local }))
                 }
             }
         };
