@@ -38,11 +38,11 @@ fn give(path: &Path, (uid, gid): (u32, u32)) {
     }
 }
 
-/// Mailboxes by name: of each message the flags and the bytes.
-type Seen = BTreeMap<String, Vec<(Vec<String>, Vec<u8>)>>;
+/// The flags and the text of a message.
+type Message = (Vec<String>, Vec<u8>);
 
-/// Every mailbox with the flags and texts of its messages.
-fn seen(dovecot: &Dovecot, user: &str) -> Seen {
+/// Every mailbox with its messages.
+fn seen(dovecot: &Dovecot, user: &str) -> BTreeMap<String, Vec<Message>> {
     let mut all = BTreeMap::new();
     for (mailbox, messages) in Client::login(dovecot, user).list() {
         let message = |(_, flags, bytes): (u32, Vec<String>, Vec<u8>)| {

@@ -87,6 +87,12 @@ impl Pass<'_> {
                     }
                     actions.push(MailboxAction::RenameLocal { mailbox, name, from, to, whole: false });
                 }
+                MailboxVerdict::RenameRemote { from, path, .. } if !self.job.policy.writes_there() => {
+                    let path = crate::mail::escape(path);
+                    let reason =
+                        format!("its directory was moved to {path}, and nothing is renamed on the server in this mode");
+                    self.leave_out(from.to_string(), format!("{reason}; move it back"), true);
+                }
                 MailboxVerdict::RenameRemote { mailbox, from, to, path } => {
                     actions.push(MailboxAction::RenameRemote { mailbox, from, to, path });
                 }
@@ -105,6 +111,9 @@ impl Pass<'_> {
                 }
                 MailboxVerdict::Parked(id) => self.tell_parked(id),
                 MailboxVerdict::GoneHere { mailbox, name } => self.ask_about(mailbox, &name).await?,
+                MailboxVerdict::DeleteRemote { mailbox, name, .. } if !self.job.policy.writes_there() => {
+                    self.ask_about(mailbox, &name).await?;
+                }
                 MailboxVerdict::DeleteRemote { mailbox, name, approved } => {
                     actions.extend(self.may_delete(mailbox, name, approved).await?);
                 }
