@@ -103,6 +103,7 @@ fn settlement(g: u64) -> Settlement {
         changes: BOXES.into_iter().map(|id| (id, (0..60 + g % 100).map(change).collect())).collect(),
         mailboxes: vec![record],
         forgotten_mailboxes: vec![],
+        uploads: None,
         guard: Some(GuardMemory { last_set: g as u32, ..GuardMemory::default() }),
         ..Settlement::default()
     }

@@ -3,7 +3,7 @@
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::Config;
 use crate::mail::escape;
-use crate::worker::status::{AccountStatus, HeldSet, MailboxStatus, Quarantined, Side, State};
+use crate::worker::status::{AccountStatus, HeldSet, LeftOut, MailboxStatus, Quarantined, Side, State, Waiting};
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -72,9 +72,22 @@ fn lines(status: &AccountStatus, now: u64, output: &Output) -> Vec<String> {
         first.push_str(&format!(", {} in {}", count(messages, "message"), count(status.mailboxes.len(), "mailbox")));
     }
     let mut lines = vec![first];
-    lines.extend(status.last_error.iter().map(|error| format!("  {}", harmless(error))));
+    // What was left out is told in full; the error is the first of it.
+    let error = status.last_error.iter().filter(|_| status.left_out.is_empty());
+    lines.extend(error.map(|error| format!("  {}", harmless(error))));
+    lines.extend(
+        status.left_out.iter().map(|LeftOut { name, reason }| format!("  {}: {}", harmless(name), harmless(reason))),
+    );
+    lines.extend(status.uploads.iter().map(|waiting| uploads_line(waiting, now)));
     lines.extend(status.mailboxes.iter().flat_map(|mailbox| mailbox_lines(&status.account, mailbox, now)));
     lines
+}
+
+/// The line about uploads that wait as a whole.
+fn uploads_line(waiting: &Waiting, now: u64) -> String {
+    let Waiting { reason, attempts, retry_at } = waiting;
+    let (reason, tries) = (harmless(reason), count(u64::from(*attempts), "attempt"));
+    format!("  uploads wait: {reason} ({tries}, next {}); make room on the server", ahead(now, *retry_at))
 }
 
 /// The lines about one mailbox: only what somebody should know.
@@ -189,6 +202,26 @@ mod tests {
         };
         assert_eq!(shown(&status), "work: ok, last success 2h ago, tier A, 4 messages in 2 mailboxes");
         assert_eq!(shown(&AccountStatus::never_synced("home")), "home: never synchronised");
+    }
+
+    #[test]
+    fn what_waits_and_what_is_left_out_is_shown_with_the_next_try() {
+        let full = Waiting { reason: "the server is full".into(), attempts: 3, retry_at: 1_700_001_200 };
+        let left = |name: &str| LeftOut { name: name.into(), reason: "its name cannot be used".into() };
+        let status = AccountStatus {
+            state: State::Failed,
+            last_error: Some("A: its name cannot be used".into()),
+            uploads: Some(full),
+            left_out: vec![left("A"), left("B\x1b")],
+            ..AccountStatus::never_synced("work")
+        };
+        assert_eq!(
+            shown(&status),
+            "work: failed\n\
+             \x20 A: its name cannot be used\n\
+             \x20 B\\x1b: its name cannot be used\n\
+             \x20 uploads wait: the server is full (3 attempts, next in 20m); make room on the server"
+        );
     }
 
     #[test]

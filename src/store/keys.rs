@@ -21,6 +21,8 @@ pub(super) enum Key {
     Guard,
     /// What a batch removed, or brought back; by the number of the first message.
     Removals(u64),
+    /// Whether uploads wait.
+    Uploads,
     /// What is known of a mailbox as a whole.
     Mailbox(MailboxId),
     /// A batch that was begun and is not settled.
@@ -54,7 +56,8 @@ impl Key {
     pub(super) fn in_picture(self) -> Option<MailboxId> {
         match self {
             Self::Uids(mailbox, _) | Self::Names(mailbox, _) => Some(mailbox),
-            Self::Header | Self::Guard | Self::Removals(_) | Self::Mailbox(_) | Self::Batch(_) | Self::Seal(_) => None,
+            Self::Header | Self::Guard | Self::Removals(_) | Self::Uploads => None,
+            Self::Mailbox(_) | Self::Batch(_) | Self::Seal(_) => None,
         }
     }
 
@@ -64,6 +67,7 @@ impl Key {
             Self::Header => vec![0x00],
             Self::Guard => vec![0x10],
             Self::Removals(first) => [&[0x18][..], &first.to_be_bytes()].concat(),
+            Self::Uploads => vec![0x19],
             Self::Mailbox(id) => [&[0x20][..], &id.0.to_be_bytes()].concat(),
             Self::Batch(id) => [&[0x30][..], &id.0.to_be_bytes()].concat(),
             Self::Seal(id) => [&[0x40][..], &id.0.to_be_bytes()].concat(),
@@ -85,6 +89,7 @@ impl Key {
             [0x00] => Self::Header,
             [0x10] => Self::Guard,
             [0x18, first @ ..] => Self::Removals(u64::from_be_bytes(first.try_into().ok()?)),
+            [0x19] => Self::Uploads,
             [0x20, id @ ..] => Self::Mailbox(MailboxId(number(id)?)),
             [0x30, id @ ..] => Self::Batch(BatchId(u64::from_be_bytes(id.try_into().ok()?))),
             [0x40, id @ ..] => Self::Seal(MailboxId(number(id)?)),
@@ -118,6 +123,7 @@ mod tests {
             Just(Key::Header),
             Just(Key::Guard),
             any::<u64>().prop_map(Key::Removals),
+            Just(Key::Uploads),
             any::<u32>().prop_map(|id| Key::Mailbox(MailboxId(id))),
             any::<u64>().prop_map(|id| Key::Batch(BatchId(id))),
             any::<u32>().prop_map(|id| Key::Seal(MailboxId(id))),

@@ -20,7 +20,7 @@ pub use open::Health;
 pub use record::FORMAT;
 
 use crate::step;
-use crate::sync::{Batch, BatchId, Change, GuardMemory, MailboxId, MailboxRecord, Picture, Removals, Work};
+use crate::sync::{Batch, BatchId, Change, GuardMemory, MailboxId, MailboxRecord, Picture, Removals, Uploads, Work};
 use database::Database;
 use draft::{Draft, Ready};
 use keys::Key;
@@ -83,6 +83,8 @@ pub struct Settlement {
     pub undone: Vec<u64>,
     /// Records of removals that are dropped, by the number of their first message.
     pub dropped_removals: Vec<u64>,
+    /// Whether uploads wait.
+    pub uploads: Option<Uploads>,
 }
 
 impl Store {
@@ -164,6 +166,15 @@ impl Store {
         self.numbered_removals()
     }
 
+    /// Whether uploads wait.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn uploads(&self) -> Result<Uploads, Error> {
+        let _memory = self.usable()?;
+        Ok(self.all(Key::Uploads)?.pop().unwrap_or_default())
+    }
+
     /// The picture of a mailbox; an empty one if nothing is remembered.
     ///
     /// # Errors
@@ -217,6 +228,7 @@ impl Store {
             removals,
             undone,
             dropped_removals,
+            uploads,
         } = settlement;
         forgotten_pictures.extend(&forgotten_mailboxes);
         let mut memory = self.usable()?;
@@ -258,6 +270,9 @@ impl Store {
         }
         if let Some(guard) = guard {
             draft.put(Key::Guard, &guard)?;
+        }
+        if let Some(uploads) = uploads {
+            draft.put(Key::Uploads, &uploads)?;
         }
         let mut next_removal = memory.next_removal;
         for removals in removals.into_iter().filter(|removals| !removals.messages.is_empty()) {

@@ -37,6 +37,7 @@ proptest! {
     #[test]
     fn every_record_survives(
         chunk in chunk(), bucket in bucket(), mailbox in samples::mailboxes(), guard in samples::guards(),
+        uploads in samples::uploads(),
         work in samples::works(), id: u64, generation: u64, identity: [u8; 16],
     ) {
         let here = MailboxId(3);
@@ -44,6 +45,7 @@ proptest! {
         survives(Key::Names(here, 5), &bucket);
         survives(Key::Mailbox(here), &mailbox);
         survives(Key::Guard, &guard);
+        survives(Key::Uploads, &uploads);
         survives(Key::Batch(BatchId(id)), &Batch { id: BatchId(id), generation, work });
         let sum = Sum { count: here.0, checksums: id };
         survives(Key::Seal(here), &sum);
@@ -80,6 +82,7 @@ proptest! {
         let _ = decode::<BTreeMap<BaseName, Lone>>(&value);
         let _ = decode::<MailboxRecord>(&value);
         let _ = decode::<GuardMemory>(&value);
+        let _ = decode::<Uploads>(&value);
         let _ = decode::<Batch>(&value);
         let _ = decode::<Header>(&value);
     }
@@ -233,6 +236,8 @@ fn the_bytes_of_format_1_stay_what_they_are() {
     show(Key::Header, encode(Key::Header, &header));
     show(Key::Guard, encode(Key::Guard, &guard));
     show(Key::Removals(12), encode(Key::Removals(12), &removals));
+    let uploads = Uploads::default().refused("full", 1_700_000_000);
+    show(Key::Uploads, encode(Key::Uploads, &uploads));
     show(Key::Mailbox(here), encode(Key::Mailbox(here), &mailbox));
     show(Key::Batch(BatchId(258)), encode(Key::Batch(BatchId(258)), &batch(messages)));
     show(Key::Batch(BatchId(259)), encode(Key::Batch(BatchId(259)), &batch(boxes)));

@@ -147,6 +147,10 @@ pub(super) fn guards() -> impl Strategy<Value = GuardMemory> {
         .prop_map(|(counted, last_set)| GuardMemory { counted, last_set })
 }
 
+pub(super) fn uploads() -> impl Strategy<Value = Uploads> {
+    prop::option::of(quarantines()).prop_map(|paused| Uploads { paused })
+}
+
 pub(super) fn actions() -> impl Strategy<Value = Action> {
     let change = || prop::option::of((flags(), flags()).prop_map(|(add, remove)| FlagChange { add, remove }));
     let route = prop_oneof![any::<u32>().prop_map(|id| Route::Trash(MailboxId(id))), Just(Route::Expunge)];

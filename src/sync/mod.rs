@@ -18,6 +18,7 @@ pub mod renames;
 pub mod restore;
 pub mod settle;
 pub mod table;
+pub mod uploads;
 pub mod verdict;
 pub mod view;
 
@@ -36,5 +37,6 @@ pub use renames::arrange;
 pub use restore::{CameBack, Source, find_print};
 pub use settle::{Outcome, settle};
 pub use table::{Directory, Listed, MailboxVerdict, Mailboxes, Standing, judge};
+pub use uploads::Uploads;
 pub use verdict::{Remembered, Verdict, verdict};
 pub use view::{Delta, Doubt, LocalView, Look, Numbers, RemoteView, Seen};

@@ -51,7 +51,7 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
                 Some(Known::Lone(Lone { why: Why::Quarantined(quarantine), .. })) => Some(quarantine),
                 _ => None,
             };
-            let why = Why::Quarantined(quarantine(before, reason, now));
+            let why = Why::Quarantined(Quarantine::after(before, reason, now));
             vec![Change::Uid(*uid, Some(Known::Lone(Lone { flags: flags.clone(), why })))]
         }
         (Action::Append { name, flags, print }, Outcome::Appended(uid, seen)) => {
@@ -62,7 +62,10 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
         }
         (Action::Append { name, flags, .. }, Outcome::Stored) => {
             // Recovery finds it, as a rule in the same pass, and makes the pair. If it does not, this stays.
-            let reason = "the server took it, and cannot be seen to have it; it is not sent again".to_owned();
+            let reason =
+                "the server took it, and cannot be seen to have it; it is not sent again by itself: if it is missing \
+                          there, copy the file to a new name, which is uploaded, and delete this one"
+                    .to_owned();
             let why = Why::Quarantined(Quarantine { reason, attempts: 1, due: u64::MAX });
             vec![Change::Local(name.clone(), Some(Lone { flags: flags.clone(), why }))]
         }
@@ -72,7 +75,7 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
                 Some(Why::Quarantined(quarantine)) => Some(quarantine),
                 _ => None,
             };
-            let why = Why::Quarantined(quarantine(before, reason, now));
+            let why = Why::Quarantined(Quarantine::after(before, reason, now));
             vec![Change::Local(name.clone(), Some(Lone { flags: flags.clone(), why }))]
         }
         (Action::SetFlags { uid, remote, local, merged, .. }, Outcome::FlagsSet { remote: there, local: here }) => {
@@ -117,14 +120,14 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
             Outcome::Failed(reason),
         ) => match picture.pair(*uid) {
             Some(old) => {
-                let trouble = Some(quarantine(old.trouble.as_ref(), reason, now));
+                let trouble = Some(Quarantine::after(old.trouble.as_ref(), reason, now));
                 vec![pair(*uid, Pair { trouble, ..old.clone() })]
             }
             None => vec![],
         },
         (Action::DeleteLocal { uid: None, name, .. }, Outcome::Failed(reason)) => match picture.local(name) {
             Some(lone) => {
-                let why = Why::Quarantined(quarantine(None, reason, now));
+                let why = Why::Quarantined(Quarantine::after(None, reason, now));
                 vec![Change::Local(name.clone(), Some(Lone { flags: lone.flags.clone(), why }))]
             }
             None => vec![],
@@ -160,9 +163,11 @@ fn pair(uid: Uid, pair: Pair) -> Change {
     Change::Uid(uid, Some(Known::Pair(pair)))
 }
 
-/// The next try comes after 5 minutes, then twice as long each time, at most a day.
-fn quarantine(before: Option<&Quarantine>, reason: &str, now: u64) -> Quarantine {
-    let attempts = before.map_or(1, |q| q.attempts.saturating_add(1));
-    let wait = (300u64 << (attempts - 1).min(10)).min(86_400);
-    Quarantine { reason: reason.to_owned(), attempts, due: now + wait }
+impl Quarantine {
+    /// What follows a failure: the next try comes after 5 minutes, then twice as long each time, at most a day.
+    pub(super) fn after(before: Option<&Self>, reason: &str, now: u64) -> Self {
+        let attempts = before.map_or(1, |q| q.attempts.saturating_add(1));
+        let wait = (300u64 << (attempts - 1).min(10)).min(86_400);
+        Self { reason: reason.to_owned(), attempts, due: now + wait }
+    }
 }

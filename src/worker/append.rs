@@ -2,13 +2,14 @@
 
 use crate::mail::{Fingerprint, Flags, Uid, UidValidity};
 use crate::maildir::{Outgoing, Upload as Opened, open_for_upload};
+use crate::remote::error::Refusal;
 use crate::remote::imap::{Appended, Upload};
 use crate::sync::{Action, MailboxId, Outcome};
 use crate::worker::Error;
 use crate::worker::execute::{Numbered, own_fault};
 use crate::worker::flags::can_be_about_keyword;
 use crate::worker::observe::Observed;
-use crate::worker::pass::{Pass, Shown, blocking};
+use crate::worker::pass::{Pass, Shown, blocking, now};
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Read as _;
@@ -43,7 +44,7 @@ impl Pass<'_> {
         // Those that go without their keywords.
         let mut bare: BTreeSet<usize> = BTreeSet::new();
         while let Some(group) = queue.pop_front() {
-            if self.quota_full {
+            if self.uploads.wait(now()) {
                 break;
             }
             let (mut ready, rest) = self.open_group(mailbox, &group, seen).await?;
@@ -58,7 +59,7 @@ impl Pass<'_> {
             let flags: Vec<Flags> = ready.iter().map(|r| r.flags.clone()).collect();
             let results = self.send(mailbox, ready).await?;
             let refused_together = sent.len() > 1 && results.iter().all(|r| matches!(r, Appended::Refused(_)));
-            if refused_together && !over_quota(&results) {
+            if refused_together && over_quota(&results).is_none() {
                 // All or nothing: one of them is the bad one, and is soon alone.
                 let numbers: Vec<usize> = sent.iter().map(|(number, _)| *number).collect();
                 let again: Vec<Numbered<'_>> = group.iter().filter(|(n, _)| numbers.contains(n)).copied().collect();
@@ -76,6 +77,11 @@ impl Pass<'_> {
                 queue.push_front(group.iter().filter(|(n, _)| n == number).copied().collect());
                 continue;
             }
+            if let Some(refusal) = over_quota(&results) {
+                self.uploads = self.uploads.refused(&format!("the server says that it is full: {refusal}"), now());
+            } else if results.iter().any(|result| !matches!(result, Appended::Refused(_))) {
+                self.uploads.paused = None;
+            }
             for (((number, print), result), flags) in sent.into_iter().zip(results).zip(flags) {
                 if let Some((_, action)) = group.iter().find(|(n, _)| *n == number) {
                     let file = seen.scan.as_ref().and_then(|scan| scan.files.get(action.name()));
@@ -87,16 +93,8 @@ impl Pass<'_> {
                         Outcome::Appended(uid, Some(print))
                     }
                     Appended::Uid(..) | Appended::Unknown => Outcome::Stored,
-                    Appended::Refused(refusal) if refusal.has_code("OVERQUOTA") => {
-                        self.quota_full = true;
-                        let name = self.records.get(&mailbox).map(|r| r.name.to_string()).unwrap_or_default();
-                        self.leave_out(
-                            name,
-                            format!("uploads wait, for the server says that it is full: {refusal}"),
-                            true,
-                        );
-                        Outcome::Moot
-                    }
+                    // The message is not at fault; the next plan leaves out all that is to be uploaded.
+                    Appended::Refused(refusal) if refusal.has_code("OVERQUOTA") => Outcome::Moot,
                     // The mailbox is gone; the next LIST tells.
                     Appended::Refused(refusal) if refusal.has_code("TRYCREATE") => Outcome::Moot,
                     Appended::Refused(refusal) => Outcome::Failed(format!("the server refuses it: {refusal}")),
@@ -187,6 +185,10 @@ fn without_keywords(flags: &Flags) -> Flags {
     bare
 }
 
-fn over_quota(results: &[Appended]) -> bool {
-    results.iter().any(|r| matches!(r, Appended::Refused(refusal) if refusal.has_code("OVERQUOTA")))
+/// The refusal that says that the server is full, if one does.
+fn over_quota(results: &[Appended]) -> Option<&Refusal> {
+    results.iter().find_map(|result| match result {
+        Appended::Refused(refusal) if refusal.has_code("OVERQUOTA") => Some(refusal),
+        Appended::Refused(_) | Appended::Uid(..) | Appended::Unknown => None,
+    })
 }

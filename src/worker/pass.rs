@@ -6,7 +6,9 @@ use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, Imap, Listing, Status};
 use crate::remote::session;
 use crate::store::{Settlement, Store};
-use crate::sync::{Action, Batch, Change, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture, Work};
+use crate::sync::{
+    Action, Batch, Change, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture, Uploads, Work,
+};
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
 use crate::worker::{Error, Event, Ground, Job, LeftOut, Report, Undone, ground, history};
@@ -81,8 +83,9 @@ async fn attempt(
         Task::Mirror(only) => pass.run(only).await,
         Task::TakeBack(numbers) => pass.take_back(numbers).await,
     };
-    let Pass { imap, mut report, records, pictures, store, restored, not_restored, former, .. } = pass;
+    let Pass { imap, mut report, records, pictures, store, restored, not_restored, former, uploads, .. } = pass;
     told.former = former;
+    told.uploads = Some(uploads);
     *undone = Undone { done: restored, left: not_restored };
     told.mailboxes = status::mailboxes(&records, &pictures);
     report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
@@ -153,9 +156,13 @@ pub(super) struct Pass<'j> {
     /// Mailboxes that are to be made once something needs them.
     pub reserved: Vec<MailboxAction>,
     pub names: NameGenerator,
-    pub quota_full: bool,
     /// Every mailbox is listed in full, whatever its checkpoint says.
     pub lists_all: bool,
+    /// Whether uploads wait, as of now and as it is stored.
+    pub uploads: Uploads,
+    stored_uploads: Uploads,
+    /// What is not uploaded for that reason.
+    pub waiting: BTreeMap<MailboxId, Vec<BaseName>>,
     /// Octets of messages moved since the last batch was settled.
     pub octets: u64,
     /// What this pass found to be missing in the Maildirs.
@@ -193,7 +200,8 @@ impl<'j> Pass<'j> {
         events: UnboundedSender<Event>,
     ) -> Result<Self, Error> {
         let store = ground.store.clone();
-        let (records, batches) = blocking(move || Ok((store.mailboxes()?, store.batches()?))).await?;
+        let known = move || Ok((store.mailboxes()?, store.batches()?, store.uploads()?));
+        let (records, batches, uploads) = blocking(known).await?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let names =
@@ -222,8 +230,10 @@ impl<'j> Pass<'j> {
             former: Vec::new(),
             reserved: Vec::new(),
             names,
-            quota_full: false,
             lists_all: false,
+            uploads: uploads.clone(),
+            stored_uploads: uploads,
+            waiting: BTreeMap::new(),
             octets: 0,
             gone_here: BTreeMap::new(),
             went: BTreeMap::new(),
@@ -327,7 +337,7 @@ impl<'j> Pass<'j> {
             noted.iter().for_each(|change| picture.apply(change.clone()));
             changes.push((plan.mailbox, noted));
         }
-        if changes.is_empty() && memory.is_none() {
+        if changes.is_empty() && memory.is_none() && self.uploads == self.stored_uploads {
             return Ok(());
         }
         self.settle(Settlement { changes, guard: memory, ..Settlement::default() }).await
@@ -359,9 +369,13 @@ impl<'j> Pass<'j> {
     }
 
     /// Commits to the memory; a dry run forgets.
-    pub(super) async fn settle(&mut self, settlement: Settlement) -> Result<(), Error> {
+    pub(super) async fn settle(&mut self, mut settlement: Settlement) -> Result<(), Error> {
         if self.mode == Mode::DryRun {
             return Ok(());
+        }
+        if self.uploads != self.stored_uploads {
+            settlement.uploads = Some(self.uploads.clone());
+            self.stored_uploads.clone_from(&self.uploads);
         }
         let store = self.store.clone();
         blocking(move || Ok(store.settle(settlement)?)).await

@@ -3,7 +3,7 @@
 use crate::mail::{BaseName, SpecialUse, Uid, UidValidity};
 use crate::sync::{
     Action, Answer, Answers, Change, Deletion, Known, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind,
-    Picture, Policy, Quarantine, Reconciled, Route, Rules, Watched, Why, guard, reconcile,
+    Picture, Policy, Quarantine, Reconciled, Route, Rules, Uploads, Watched, Why, guard, reconcile,
 };
 use crate::worker::history::names_of_restored;
 use crate::worker::observe::Observed;
@@ -43,6 +43,7 @@ impl Pass<'_> {
                 notes,
             });
         }
+        self.hold_uploads_back(&mut plans, round);
         let store = self.store.clone();
         let stored = blocking(move || Ok(store.guard()?)).await?;
         let mut memory = stored.clone();
@@ -111,6 +112,26 @@ impl Pass<'_> {
     fn is_named_elsewhere(&self, mailbox: MailboxId, name: &BaseName) -> bool {
         let others = self.pictures.iter().filter(|(id, _)| **id != mailbox);
         others.map(|(_, picture)| picture).any(|p| p.partner(name).is_some() || p.local(name).is_some())
+    }
+
+    /// While the server is full nothing is uploaded. Once the pause is over and nothing waits, there is nothing to remember.
+    fn hold_uploads_back(&mut self, plans: &mut [MailboxPlan], round: usize) {
+        self.waiting.clear();
+        if !self.uploads.wait(now()) {
+            let uploads = plans.iter().flat_map(|p| &p.actions).any(|a| matches!(a, Action::Append { .. }));
+            if round == 0 && !uploads {
+                self.uploads.paused = None;
+            }
+            return;
+        }
+        let reason = self.uploads.paused.as_ref().map(|paused| paused.reason.clone()).unwrap_or_default();
+        for plan in plans {
+            let names = Uploads::hold_back(&mut plan.actions);
+            if !names.is_empty() {
+                self.leave_out(plan.name.to_string(), format!("nothing is uploaded for now: {reason}"), true);
+                self.waiting.insert(plan.mailbox, names);
+            }
+        }
     }
 
     pub(super) fn needs_trash(&self, action: &Action) -> bool {

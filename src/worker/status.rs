@@ -5,7 +5,7 @@
 
 use crate::mail::escape;
 use crate::remote::imap::Tier;
-use crate::sync::{self, Known, Lone, MailboxId, MailboxRecord, Picture, Why};
+use crate::sync::{self, Known, Lone, MailboxId, MailboxRecord, Picture, Uploads, Why};
 use crate::worker::{Error, Job, Report};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,8 +36,34 @@ pub struct AccountStatus {
     pub last_error: Option<String>,
     /// What the server can do: `A`, `B` or `C`, as far as it was seen.
     pub tier: Option<String>,
+    /// Why nothing is uploaded for now: the server is full.
+    #[serde(default)]
+    pub uploads: Option<Waiting>,
+    /// What the last pass had to leave out.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
     /// The mailboxes, by remote name.
     pub mailboxes: Vec<MailboxStatus>,
+}
+
+/// A mailbox, or a name that cannot be one, that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub name: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// Why something waits as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Why.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it is tried again, in seconds since 1970.
+    pub retry_at: u64,
 }
 
 /// How an account fares.
@@ -124,6 +150,8 @@ impl AccountStatus {
             last_success: None,
             last_error: None,
             tier: None,
+            uploads: None,
+            left_out: Vec::new(),
             mailboxes: Vec::new(),
         }
     }
@@ -199,6 +227,8 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 #[derive(Default)]
 pub(super) struct Told {
     pub tier: Option<Tier>,
+    /// None: it was not looked at.
+    pub uploads: Option<Uploads>,
     pub mailboxes: Vec<MailboxStatus>,
     /// Names that no mailbox has any more.
     pub former: Vec<String>,
@@ -293,7 +323,11 @@ pub(super) async fn tell(job: &Job, done: &Result<Report, Error>, told: Told) {
         }
         Err(error) => Some(error.chain()),
     };
-    let success = done.is_ok();
+    let left_out = done.as_ref().map(|report| {
+        let failed = report.left_out.iter().filter(|left| left.failed);
+        failed.map(|left| LeftOut { name: left.mailbox.clone(), reason: left.reason.clone() }).collect()
+    });
+    let (success, left_out) = (done.is_ok(), left_out.ok());
     let written = tokio::task::spawn_blocking(move || {
         let mut status =
             AccountStatus::load(&state_dir, &account).unwrap_or_else(|_| AccountStatus::never_synced(&account));
@@ -301,6 +335,14 @@ pub(super) async fn tell(job: &Job, done: &Result<Report, Error>, told: Told) {
         status.last_error = error;
         status.tier = told.tier.map(|tier| format!("{tier:?}")).or(status.tier);
         status.mailboxes.retain(|mailbox| !told.former.contains(&mailbox.name));
+        status.left_out = left_out.unwrap_or_default();
+        if let Some(uploads) = told.uploads {
+            status.uploads = uploads.paused.map(|paused| Waiting {
+                reason: paused.reason,
+                attempts: paused.attempts,
+                retry_at: paused.due,
+            });
+        }
         for mut mailbox in told.mailboxes {
             // A pass over some mailboxes says nothing of the others, and counts nothing in those that are parked.
             if let Some(known) = status.mailboxes.iter().position(|known| known.name == mailbox.name) {

@@ -72,7 +72,9 @@ impl Pass<'_> {
             let (Some(folder), Some(scan)) = (&seen.folder, &seen.scan) else { continue };
             let picture = self.pictures.entry(*id).or_default();
             let failed = picture.lone_local().filter(|(_, lone)| matches!(lone.why, Why::Quarantined(_)));
-            for (name, file) in failed.filter_map(|(name, _)| Some((name.clone(), scan.files.get(name)?.clone()))) {
+            let waiting = self.waiting.get(id).into_iter().flatten();
+            let stranded = failed.map(|(name, _)| name).chain(waiting);
+            for (name, file) in stranded.filter_map(|name| Some((name.clone(), scan.files.get(name)?.clone()))) {
                 let folder = folder.clone();
                 let look = blocking(move || own_fault(print_of(&folder, &name, &file))).await?;
                 looks.extend(look.ok().flatten());

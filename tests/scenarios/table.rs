@@ -491,6 +491,22 @@ pub fn scenarios() -> Vec<Scenario> {
             server.rule(When::verb("UID FETCH").containing("BODY"), Act::RefuseUid(3));
         })
         .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
+        s("the server is full: uploads wait as a whole", "
+            INBOX   | a b | a b e | a c d | a b e | a c d e
+            Archive | f   | =     | b f:S | f:S   | b f:S
+            Trash   | .   | =     | =     | .     | =")
+        .rules(|server| {
+            server.rule(When::verb("APPEND"), Act::No("OVERQUOTA", "Quota exceeded"));
+        })
+        .exit(1),
+        s("the server was full, and has room again", "
+            INBOX   | a b | a b e | a c d | a c d e | =
+            Archive | f   | =     | b f:S | b f:S   | =
+            Trash   | .   | =     | =     | b       | =")
+        .rules(|server| {
+            server.rule(When::verb("APPEND"), Act::No("OVERQUOTA", "Quota exceeded"));
+        })
+        .script(&[("sync", 1), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
         s("nothing is written to a read-only mailbox", "
             INBOX   | a     | a     | a e   | a e     | =
             Shared  | a b c | a b:S | a:F d | a b:S   | a:F d
