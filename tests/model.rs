@@ -10,8 +10,8 @@
 
 use mailtwin::mail::{BaseName, Fingerprint, FlagChange, Flags, ModSeq, SystemFlag, Uid, UidSet, UidValidity};
 use mailtwin::sync::{
-    Action, Batch, BatchId, Change, Checkpoint, Delta, LocalView, MailboxId, MailboxPlan, Numbers, Outcome, Picture,
-    Policy, RemoteView, Route, Rules, Trace, Work, questions, reconcile, recover, settle, waves,
+    Action, Batch, BatchId, Change, Checkpoint, Delta, Limits, LocalView, MailboxId, MailboxPlan, Numbers, Outcome,
+    Picture, Policy, RemoteView, Route, Rules, Trace, Work, questions, reconcile, recover, settle, waves,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -160,7 +160,14 @@ impl Mailbox {
 
     fn rules(&self) -> Rules {
         let all = mailtwin::mail::Storable::everything();
-        Rules { policy: Policy::TWO_WAY, remote_flags: all.clone(), local_flags: all, route: Route::Expunge, now: 0 }
+        Rules {
+            policy: Policy::TWO_WAY,
+            remote_flags: all.clone(),
+            local_flags: all,
+            route: Route::Expunge,
+            limits: Limits::default(),
+            now: 0,
+        }
     }
 }
 

@@ -4,17 +4,26 @@
 
 use mailtwin::mail::{BaseName, FlagChange, Flags, Keyword, Storable};
 use mailtwin::sync::{
-    Hold, Lone, Pair, Policy, Quarantine, Remembered, Removing, Route, Rules, Side, Verdict, Why, Word, verdict,
+    Hold, Limits, Lone, Measure, Oversize, Pair, Policy, Quarantine, Remembered, Removing, Route, Rules, Side, Verdict,
+    Why, Word, verdict,
 };
 use std::fmt::Write as _;
 
 const NOW: u64 = 1000;
+const LIMITS: Limits = Limits { max_size: Some(100), max_age: Some(500), oversize: Oversize::Headers };
 
 fn rules(policy: Policy) -> Rules {
     // The Maildir says something of those keywords only that have a letter.
     let mut lettered = Storable::everything();
     lettered.flags.insert_keyword(Keyword::new("base").expect("a keyword"));
-    Rules { policy, remote_flags: Storable::everything(), local_flags: lettered, route: Route::Expunge, now: NOW }
+    Rules {
+        policy,
+        remote_flags: Storable::everything(),
+        local_flags: lettered,
+        route: Route::Expunge,
+        limits: LIMITS,
+        now: NOW,
+    }
 }
 
 fn base() -> Flags {
@@ -23,6 +32,10 @@ fn base() -> Flags {
 
 fn pair() -> Pair {
     Pair::agreed(BaseName::new(b"n").expect("a name"), base(), None)
+}
+
+fn stub(octets: u64) -> Pair {
+    Pair { name: pair().name.into_stub(octets), ..pair() }
 }
 
 fn hold(gone: Side, word: Word) -> Hold {
@@ -46,6 +59,11 @@ fn pairs() -> Vec<(&'static str, Pair)> {
         ("pair, copied to the Trash", Pair { removing: Some(Removing::Copied), ..pair() }),
         ("pair, marked by us", Pair { removing: Some(Removing::Marked), ..pair() }),
         ("pair, failed, not due", Pair { trouble: Some(failed(NOW + 1)), ..pair() }),
+        ("stub", stub(101)),
+        ("stub, limit raised", stub(100)),
+        ("stub, held, gone there", Pair { hold: Some(hold(Side::Remote, Word::Waiting)), ..stub(101) }),
+        ("stub, rejected, gone there", Pair { hold: Some(hold(Side::Remote, Word::Rejected)), ..stub(101) }),
+        ("stub, failed, not due", Pair { trouble: Some(failed(NOW + 1)), ..stub(101) }),
         ("pair, failed, due", Pair { trouble: Some(failed(NOW)), ..pair() }),
     ]
 }
@@ -57,7 +75,10 @@ fn lone(gone: Side) -> Vec<(&'static str, Lone)> {
         ("failed, not due", lone(Why::Quarantined(failed(NOW + 1)))),
         ("failed, due", lone(Why::Quarantined(failed(NOW)))),
         ("kept", lone(Why::Kept)),
-        ("filtered", lone(Why::Filtered)),
+        ("too large", lone(Why::Filtered(Measure { octets: Some(101), date: None }))),
+        ("too old", lone(Why::Filtered(Measure { octets: Some(1), date: Some(499) }))),
+        ("within limits now", lone(Why::Filtered(Measure { octets: Some(100), date: Some(500) }))),
+        ("superseded", lone(Why::Superseded)),
         ("held", lone(Why::Held(hold(gone, Word::Waiting)))),
         ("approved", lone(Why::Held(hold(gone, Word::Approved)))),
         ("rejected", lone(Why::Held(hold(gone, Word::Rejected)))),
@@ -85,6 +106,8 @@ fn told(verdict: Verdict) -> String {
         }
         Verdict::DeleteRemote { inferred: i } => format!("delete there{}", inferred(i)),
         Verdict::DeleteLocal { inferred: i } => format!("delete here{}", inferred(i)),
+        Verdict::Filter => "leave there".into(),
+        Verdict::Complete => "fetch whole".into(),
         Verdict::Forget => "forget".into(),
         Verdict::Keep(Side::Remote) => "keep there".into(),
         Verdict::Keep(Side::Local) => "keep here".into(),
@@ -112,6 +135,7 @@ fn every_cell_of_the_verdict_table_is_as_written() {
     ];
     let (pairs, there, here) = (pairs(), lone(Side::Local), lone(Side::Remote));
     let mut remembered: Vec<(String, Remembered<'_>)> = vec![("nothing".into(), Remembered::Nothing)];
+    remembered.push(("a stub of nobody".into(), Remembered::Orphan));
     remembered.extend(pairs.iter().map(|(name, pair)| ((*name).to_owned(), Remembered::Pair(pair))));
     remembered.extend(there.iter().map(|(n, l)| (format!("there only, {n}"), Remembered::Lone(Side::Remote, l))));
     remembered.extend(here.iter().map(|(n, l)| (format!("here only, {n}"), Remembered::Lone(Side::Local, l))));
@@ -128,7 +152,7 @@ fn every_cell_of_the_verdict_table_is_as_written() {
             }
         }
     }
-    assert_eq!(cells, 4 * 28 * 36);
+    assert_eq!(cells, 4 * 40 * 36);
     insta::assert_snapshot!(table);
 }
 

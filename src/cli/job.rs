@@ -31,6 +31,7 @@ pub(super) fn job(account: &Account, config: &Config) -> Job {
         deletion: account.delete,
         policy: account.policy,
         keywords: account.keywords,
+        limits: account.limits,
         guard: account.guard,
         keep_deleted: account.keep_deleted,
         group: group(),

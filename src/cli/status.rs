@@ -98,6 +98,13 @@ fn mailbox_lines(account: &str, mailbox: &MailboxStatus, now: u64) -> Vec<String
     if mailbox.parked {
         lines.push(format!("  {name}: gone on the server, or not subscribed to; kept here and not synchronised"));
     }
+    let left = |number: u64, what: &str| (number > 0).then(|| format!("{} {what}", count(number, "message")));
+    let left =
+        [left(mailbox.filtered, "left on the server by a limit"), left(mailbox.stubs, "here as the header alone")];
+    let left: Vec<String> = left.into_iter().flatten().collect();
+    if !left.is_empty() {
+        lines.push(format!("  {name}: {}", left.join(", ")));
+    }
     for HeldSet { number, deletions, side, whole } in &mailbox.held {
         let place = match side {
             Side::Remote => "on the server",
@@ -188,7 +195,16 @@ mod tests {
     }
 
     fn mailbox(name: &str) -> MailboxStatus {
-        MailboxStatus { name: name.into(), local: None, messages: 2, held: vec![], quarantined: vec![], parked: false }
+        MailboxStatus {
+            name: name.into(),
+            local: None,
+            messages: 2,
+            filtered: 0,
+            stubs: 0,
+            held: vec![],
+            quarantined: vec![],
+            parked: false,
+        }
     }
 
     #[test]
@@ -245,17 +261,19 @@ mod tests {
             mailboxes: vec![
                 MailboxStatus { held: vec![held], quarantined: vec![bad], ..mailbox("Lists/rust") },
                 MailboxStatus { parked: true, ..mailbox("Old") },
+                MailboxStatus { filtered: 1, stubs: 2, ..mailbox("Big") },
             ],
             ..AccountStatus::never_synced("work")
         };
         assert_eq!(
             shown(&status),
-            "work: ok, but deletions are held, 4 messages in 2 mailboxes\n\
+            "work: ok, but deletions are held, 6 messages in 3 mailboxes\n\
              \x20 Lists/rust: held set 3: 60 deletions on the server\n\
              \x20   let them go: mailtwin approve work/Lists/rust --set 3\n\
              \x20   put back:    mailtwin reject work/Lists/rust --set 3\n\
              \x20 Lists/rust: UID 7 is not synchronised: NO \\x1b[2J (1 attempt, next in 1m)\n\
-             \x20 Old: gone on the server, or not subscribed to; kept here and not synchronised"
+             \x20 Old: gone on the server, or not subscribed to; kept here and not synchronised\n\
+             \x20 Big: 1 message left on the server by a limit, 2 messages here as the header alone"
         );
     }
 }

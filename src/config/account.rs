@@ -15,7 +15,7 @@ use super::renames;
 use crate::mail::escape;
 use crate::maildir::{Keywords, Layout};
 use crate::remote::Endpoint;
-use crate::sync::{Deletion, Guard, Policy, Sides};
+use crate::sync::{Deletion, Guard, Limits, Oversize, Policy, Sides};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,6 +73,8 @@ pub struct Account {
     pub delete: Deletion,
     /// How long the retention area keeps what was deleted.
     pub keep_deleted: Duration,
+    /// What is not fetched.
+    pub limits: Limits,
     /// From how many deletions on a person is asked.
     pub guard: Guard,
     /// What may be done with the changes of each side, from `mode` or `policy`.
@@ -112,6 +114,7 @@ pub(super) fn read(
         value.choice(&[("trash", Deletion::Trash), ("expunge", Deletion::Expunge), ("never", Deletion::Never)])
     });
     let keep_deleted = optional(section, "keep-deleted", faults, |value| value.duration(Duration::ZERO..=3650 * DAY));
+    let limits = limits(section, faults);
     let guard = section.get("guard").map_or(Some(Guard::default()), |value| guard(&value, faults));
     let policy = policy::read(section, faults);
     let keywords = optional(section, "keywords", faults, |value| {
@@ -129,10 +132,21 @@ pub(super) fn read(
         delete_mailboxes: delete_mailboxes?.unwrap_or(Sides::NONE),
         delete: delete?.unwrap_or_default(),
         keep_deleted: keep_deleted?.unwrap_or(14 * DAY),
+        limits: limits?,
         guard: guard?,
         keywords: keywords?.unwrap_or_default(),
         policy: policy?,
     })
+}
+
+fn limits(section: &Section<'_>, faults: &mut Faults) -> Option<Limits> {
+    let max_size = optional(section, "max-size", faults, Value::size);
+    let max_age = optional(section, "max-age", faults, |value| value.duration(DAY..=36_500 * DAY));
+    let oversize = optional(section, "oversize", faults, |value| {
+        value.choice(&[("skip", Oversize::Skip), ("headers", Oversize::Headers)])
+    });
+    let max_age = max_age?.map(|age| age.as_secs());
+    Some(Limits { max_size: max_size?, max_age, oversize: oversize?.unwrap_or_default() })
 }
 
 /// Reads a key that may be absent: `None` is a fault, `Some(None)` absence.

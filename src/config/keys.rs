@@ -39,13 +39,13 @@ pub(super) const ACCOUNT: &[&str] = &[
     "guard",
     "keywords",
     "policy",
+    "max-size",
+    "max-age",
+    "oversize",
 ];
 
 /// The keys of an account that a later version reads. They are refused, since an owner who wrote one relies on it.
 pub(super) const ACCOUNT_LATER: &[&str] = &[
-    "max-size",
-    "max-age",
-    "oversize",
     "limit",
     "quirks",
     "flags-every",

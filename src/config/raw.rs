@@ -162,6 +162,13 @@ impl<'a> Value<'a> {
         Err(self.wrong(&format!("a duration from {least} to {most}")))
     }
 
+    /// A size such as "50 MiB", in octets; not zero.
+    pub(super) fn size(&self) -> Result<u64, Fault> {
+        let expected = "a size such as \"500 KiB\" or \"50 MiB\"";
+        let text = self.as_text().ok_or_else(|| self.wrong(expected))?;
+        octets(text).ok_or_else(|| self.wrong(expected))
+    }
+
     /// A list of texts that is not empty; `example` shows one.
     pub(super) fn words(&self, example: &str) -> Result<Vec<String>, Fault> {
         let words: Vec<String> = self.items(example)?.iter().map(|item| item.text.to_owned()).collect();
@@ -184,6 +191,23 @@ impl<'a> Value<'a> {
         let table = self.value.as_table().ok_or_else(|| self.wrong(expected))?;
         Ok(Section::new(format!("`{}`", self.key), self.span.clone(), table))
     }
+}
+
+/// Reads a number with its unit.
+fn octets(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor: u64 = match unit.trim_start() {
+        "B" => 1,
+        "kB" | "KB" => 1000,
+        "KiB" => 1 << 10,
+        "MB" => 1_000_000,
+        "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor).filter(|octets| *octets > 0)
 }
 
 /// One text of a list.

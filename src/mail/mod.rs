@@ -9,6 +9,7 @@ pub mod flags;
 pub mod id;
 pub mod mailbox;
 pub mod name;
+pub mod stub;
 pub mod utf7;
 
 pub use escape::escape;

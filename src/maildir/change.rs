@@ -91,7 +91,8 @@ pub enum Removed {
     Gone,
 }
 
-/// Removes messages, and answers for each in order. Every body is durable in the retention area before its file goes.
+/// Removes messages, and answers for each in order. Every body is durable in the retention area before its file goes;
+/// a stub goes without.
 ///
 /// [`Error::Exists`]: another file has taken the name meanwhile, and was left alone. `mailbox` is the local id of the
 /// folder, `at` the time of the deletion; with the same ones a removal may be repeated.
@@ -102,7 +103,12 @@ pub fn remove(
     mailbox: u32,
     at: SystemTime,
 ) -> Vec<Result<Removed, Error>> {
-    let kept: Vec<_> = removals.iter().map(|r| keep(folder, r, retention, mailbox, at)).collect();
+    let keep = |removal: &Removal| match removal.base.is_stub() {
+        // Of a stub nothing is worth keeping: it could only come back as a message that it is not.
+        true => Ok(folder.find(&removal.base)?),
+        false => keep(folder, removal, retention, mailbox, at),
+    };
+    let kept: Vec<_> = removals.iter().map(keep).collect();
     let durable = if kept.iter().any(|k| matches!(k, Ok(Some(_)))) { retention.sync() } else { Ok(()) };
     let unlink = |(removal, kept): (&Removal, Result<Option<ScannedFile>, Error>)| match (kept?, &durable) {
         (None, _) => Ok(Removed::Gone),

@@ -1,6 +1,6 @@
 //! A message on its way out: read twice, the first time to know its size and whether a server can take it.
 
-use crate::mail::{BaseName, Fingerprint, Fingerprinter};
+use crate::mail::{BaseName, Fingerprint, Fingerprinter, stub};
 use crate::maildir::lines::ToCrlf;
 use crate::maildir::scan::ScannedFile;
 use crate::maildir::{Error, Folder};
@@ -28,6 +28,9 @@ pub enum Unsendable {
     /// It has a NUL, which a literal cannot hold (RFC 9051, section 4.3).
     #[error("the message contains a NUL byte")]
     Nul,
+    /// It is a stub, which a reader saved under another name.
+    #[error("it is only the header of a message that is on the server, and not the message")]
+    Stub,
 }
 
 /// A message with CRLF line ends and a last one. Reading gives exactly [`size`](Self::size) octets or fails.
@@ -111,6 +114,9 @@ fn measure(mut file: File, now: SystemTime) -> io::Result<Upload> {
         let part = &buffer[..count];
         if memchr::memchr(0, part).is_some() {
             return Ok(Upload::Refused(Unsendable::Nul));
+        }
+        if size == 0 && stub::begins(part) {
+            return Ok(Upload::Refused(Unsendable::Stub));
         }
         fingerprinter.update(part);
         lines.push(part, &mut wire);
@@ -205,6 +211,7 @@ mod tests {
     fn what_no_server_takes_is_refused() {
         assert!(matches!(outgoing(b""), Upload::Refused(Unsendable::Empty)));
         assert!(matches!(outgoing(b"a\0b"), Upload::Refused(Unsendable::Nul)));
+        assert!(matches!(outgoing(&stub::text(b"A: b\r\n", 70_000)), Upload::Refused(Unsendable::Stub)));
     }
 
     #[test]

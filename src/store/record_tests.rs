@@ -132,11 +132,13 @@ fn the_bytes_of_format_1_stay_what_they_are() {
     pair.trouble = Some(quarantine.clone());
     pair.lacks = Lacks { remote: Flags::new(), local: Flags::parse("$Forwarded") }.some();
     let lone = |why| Lone { flags: Flags::parse("\\Draft"), why };
-    let chunk = BTreeMap::from([(uid(65), Known::Pair(pair)), (uid(66), Known::Lone(lone(Why::Filtered)))]);
+    let measure = Measure { octets: Some(70_000), date: Some(1_700_000_000) };
+    let chunk = BTreeMap::from([(uid(65), Known::Pair(pair)), (uid(66), Known::Lone(lone(Why::Filtered(measure))))]);
     let bucket = BTreeMap::from([
         (name("a"), lone(Why::Pending)),
         (name("b"), lone(Why::Quarantined(quarantine))),
         (name("c"), lone(Why::Kept)),
+        (name("e"), lone(Why::Superseded)),
     ]);
     let mailbox = MailboxRecord {
         id: here,

@@ -86,8 +86,13 @@ pub(super) fn pairs() -> impl Strategy<Value = Pair> {
 }
 
 pub(super) fn lones() -> impl Strategy<Value = Lone> {
-    let why =
-        prop_oneof![Just(Why::Pending), quarantines().prop_map(Why::Quarantined), Just(Why::Kept), Just(Why::Filtered)];
+    let why = prop_oneof![
+        Just(Why::Pending),
+        quarantines().prop_map(Why::Quarantined),
+        Just(Why::Kept),
+        Just(Why::Superseded),
+        any::<(Option<u64>, Option<i64>)>().prop_map(|(octets, date)| Why::Filtered(Measure { octets, date }))
+    ];
     (flags(), why).prop_map(|(flags, why)| Lone { flags, why })
 }
 

@@ -146,7 +146,7 @@ fn of_pair(
 }
 
 fn one_sided(uid: Option<Uid>, name: Option<BaseName>, lone: &Lone) -> Difference {
-    let meant = matches!(lone.why, Why::Kept | Why::Filtered);
+    let meant = matches!(lone.why, Why::Kept | Why::Filtered(_));
     Difference::OneSided { uid, name, why: because(&lone.why), meant }
 }
 
@@ -158,7 +158,10 @@ pub fn because(why: &Why) -> String {
             format!("its transfer failed {} times, for {}", quarantine.attempts, quarantine.reason)
         }
         Why::Kept => "the configuration keeps it here and does not carry it over".to_owned(),
-        Why::Filtered => "a limit of size or age leaves it there".to_owned(),
+        Why::Filtered(_) => "a limit of size or age leaves it there".to_owned(),
+        Why::Superseded => {
+            "it is the header alone of a message that has come as a whole; the next run removes it".to_owned()
+        }
         Why::Held(hold) => format!("its removal is held in set {}, until somebody decides", hold.set),
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::mail::{BaseName, Fingerprint, Flags, Uid};
 use crate::sync::lacks::Lacks;
+use crate::sync::limits::Measure;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -98,10 +99,12 @@ pub enum Why {
     Quarantined(Quarantine),
     /// A policy keeps it here.
     Kept,
-    /// A limit of size or age leaves it there.
-    Filtered,
+    /// A limit of size or age leaves it there, or its stub was deleted here.
+    Filtered(Measure),
     /// Its removal waits for a person: a mirror does not keep what was added here.
     Held(Hold),
+    /// It is a stub whose whole message has come.
+    Superseded,
 }
 
 /// A message that is remembered on one side only.
@@ -250,10 +253,10 @@ impl Picture {
     /// Tells whether something waits that no delta will name: the mailbox is then never "unchanged".
     pub fn has_due(&self, now: u64) -> bool {
         let lone_due = |lone: &Lone| match &lone.why {
-            Why::Pending => true,
+            Why::Pending | Why::Superseded => true,
             Why::Quarantined(quarantine) => quarantine.due <= now,
             Why::Held(hold) => hold.word != Word::Waiting,
-            Why::Kept | Why::Filtered => false,
+            Why::Kept | Why::Filtered(_) => false,
         };
         self.lone_local.values().any(lone_due)
             || self.uids.values().any(|known| match known {

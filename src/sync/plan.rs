@@ -3,7 +3,7 @@
 //! A plan has hands ([`Action`]: it changes one of the sides) and notes ([`Note`]: only the memory changes). A [`Batch`]
 //! is a part of a plan that was begun: it is durable before its first action, and is the journal.
 
-use crate::mail::{BaseName, Fingerprint, FlagChange, Flags, MailboxName, Uid, UidValidity};
+use crate::mail::{BaseName, Fingerprint, FlagChange, Flags, MailboxName, Uid, UidValidity, stub};
 use crate::sync::picture::{Change, MailboxId, Side};
 use crate::sync::restore::Source;
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,8 @@ pub enum NoteKind {
     Forget,
     /// A policy leaves the sides different.
     Keep,
+    /// A limit leaves the message on the server, or its stub was deleted here.
+    Filter,
     /// The guard holds the deletion that was inferred; the side from which the message vanished.
     Hold(Side),
     /// What is left of a message whose partner is gone is to be transferred as new.
@@ -356,7 +358,10 @@ impl fmt::Display for Action {
             signs('+', &c.add) + &signs('-', &c.remove)
         };
         match self {
-            Self::Fetch { uid, flags, .. } => write!(f, "fetch UID {uid}{}", marked(flags)),
+            Self::Fetch { uid, name, flags } => match name.stub_octets() {
+                Some(octets) => write!(f, "fetch the header of UID {uid} ({}){}", stub::shown(octets), marked(flags)),
+                None => write!(f, "fetch UID {uid}{}", marked(flags)),
+            },
             Self::Append { name, flags, .. } => write!(f, "upload {name}{}", marked(flags)),
             Self::SetFlags { uid, remote, local, .. } => {
                 write!(f, "flags of UID {uid}:")?;

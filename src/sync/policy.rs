@@ -1,6 +1,7 @@
 //! What may be done with a difference: carried over, left alone, or taken back.
 
 use crate::mail::Storable;
+use crate::sync::limits::Limits;
 use crate::sync::plan::Route;
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +123,8 @@ pub struct Rules {
     pub local_flags: Storable,
     /// Where a message goes that was deleted here.
     pub route: Route,
+    /// What is not fetched.
+    pub limits: Limits,
     /// The time, in seconds since 1970.
     pub now: u64,
 }

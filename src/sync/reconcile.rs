@@ -5,6 +5,7 @@
 
 use crate::mail::{BaseName, Flags, Uid};
 use crate::sync::lacks::{self, said_here, said_there};
+use crate::sync::limits::Measure;
 use crate::sync::picture::{Change, Known, Lone, Pair, Picture, Side, Why};
 use crate::sync::plan::{Action, Note, NoteKind, Route};
 use crate::sync::policy::Rules;
@@ -92,6 +93,8 @@ impl Draft<'_> {
             | Verdict::Append
             | Verdict::Flags { .. }
             | Verdict::DeleteLocal { .. }
+            | Verdict::Filter
+            | Verdict::Complete
             | Verdict::PutBack(_) => {}
         }
     }
@@ -147,6 +150,12 @@ impl Draft<'_> {
                 self.note(Change::Local(pair.name.clone(), Some(pending)), NoteKind::PutBack);
                 self.act(Action::Append { name: pair.name.clone(), flags, print: None });
             }
+            Verdict::Filter => {
+                let measure = Measure { octets: pair.name.stub_octets(), date: None };
+                let left = Lone { flags: there.cloned().unwrap_or_default(), why: Why::Filtered(measure) };
+                self.note(Change::Uid(uid, Some(Known::Lone(left))), NoteKind::Filter);
+            }
+            Verdict::Complete => self.fetch(uid, there.cloned().unwrap_or_default()),
             Verdict::Fetch | Verdict::Append | Verdict::CannotBe => {}
         }
     }
@@ -154,8 +163,9 @@ impl Draft<'_> {
     /// Judges a local message without partner.
     fn lone_local(&mut self, name: &BaseName, here: Option<&Flags>) {
         let remembered = match self.picture.local(name) {
-            Some(lone) => Remembered::Lone(Side::Local, lone),
-            None => Remembered::Nothing,
+            Some(lone) if !name.is_stub() || lone.why == Why::Superseded => Remembered::Lone(Side::Local, lone),
+            _ if name.is_stub() => Remembered::Orphan,
+            _ => Remembered::Nothing,
         };
         let mut flags = here.cloned().unwrap_or_default();
         if let Some(Lone { flags: known, why: Why::Pending }) = self.picture.local(name) {
@@ -174,6 +184,8 @@ impl Draft<'_> {
             | Verdict::Fetch
             | Verdict::Flags { .. }
             | Verdict::DeleteRemote { .. }
+            | Verdict::Filter
+            | Verdict::Complete
             | Verdict::PutBack(_) => {}
         }
     }
@@ -225,6 +237,7 @@ impl Draft<'_> {
 mod tests {
     use super::*;
     use crate::mail::{Keyword, Storable};
+    use crate::sync::limits::Limits;
     use crate::sync::policy::Policy;
     use std::collections::BTreeMap;
 
@@ -233,7 +246,8 @@ mod tests {
         let mut local_flags = Storable { any_keyword: false, ..Storable::everything() };
         local_flags.flags.insert_keyword(Keyword::forwarded());
         let (policy, remote_flags) = (Policy::TWO_WAY, Storable::everything());
-        let rules = Rules { policy, remote_flags, local_flags, route: Route::Expunge, now: 0 };
+        let rules =
+            Rules { policy, remote_flags, local_flags, route: Route::Expunge, limits: Limits::default(), now: 0 };
         let (uid, name) = (Uid::MIN, BaseName::new(b"m").expect("a name"));
         let mut picture = Picture::new();
         picture.apply(Change::Uid(uid, Some(Known::Pair(Pair::agreed(name.clone(), Flags::new(), None)))));

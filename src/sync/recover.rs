@@ -9,6 +9,7 @@ use crate::mail::{BaseName, Fingerprint, Uid, UidValidity};
 use crate::sync::lacks::settled;
 use crate::sync::picture::{Change, Known, MailboxId, Pair, Picture, Removing};
 use crate::sync::plan::{Action, Batch, Route, Work};
+use crate::sync::settle::superseded;
 use crate::sync::view::{LocalView, RemoteView};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,6 +90,7 @@ pub fn recover(
                         let here = locals.get(&mailbox).and_then(|local| local.get(name));
                         let pair = settled(None, Pair::agreed(name.clone(), flags.clone(), None), None, here);
                         changes.push(Change::Uid(*uid, Some(Known::Pair(pair))));
+                        changes.extend(superseded(picture, *uid, name));
                     }
                 }
                 Action::Append { name, print: Some(print), .. } => {

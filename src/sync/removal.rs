@@ -123,6 +123,8 @@ pub fn record(
             let message = RemovedMessage { uid: Some(*uid), name: name.clone(), flags, print, place, undone: false };
             Some((Deed::RemovedThere, message))
         }
+        // A stub is no message, and cannot come back.
+        (Action::DeleteLocal { name, .. }, Outcome::Removed) if name.is_stub() => None,
         (Action::DeleteLocal { uid, name, .. }, Outcome::Removed) => {
             let pair = uid.and_then(|uid| picture.pair(uid));
             if pair.is_some_and(is_put_back) {

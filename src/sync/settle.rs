@@ -3,7 +3,7 @@
 //! OK is not confirmation: an outcome says only what was seen. What is not known stays open in the journal, for
 //! [`recover`](crate::sync::recover()) to find out.
 
-use crate::mail::{Fingerprint, Flags, Uid};
+use crate::mail::{BaseName, Fingerprint, Flags, Uid};
 use crate::sync::picture::{Change, Known, Lone, Pair, Picture, Quarantine, Removing, Why};
 use crate::sync::plan::Action;
 use crate::sync::restore::{restored, withdrawn};
@@ -43,9 +43,18 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
     match (action, outcome) {
         (_, Outcome::Moot | Outcome::Unknown) => vec![],
         (Action::Fetch { uid, name, flags }, Outcome::Fetched(print)) => {
-            vec![pair(*uid, Pair::agreed(name.clone(), flags.clone(), Some(*print)))]
+            // What a stub looks like says nothing of its message.
+            let print = Some(*print).filter(|_| !name.is_stub());
+            let mut changes = vec![pair(*uid, Pair::agreed(name.clone(), flags.clone(), print))];
+            changes.extend(superseded(picture, *uid, name));
+            changes
         }
+        // Its stub is still here; the next look takes that away.
+        (Action::Fetch { uid, .. }, Outcome::Removed) if picture.pair(*uid).is_some() => vec![],
         (Action::Fetch { uid, .. }, Outcome::Removed) => vec![Change::Uid(*uid, None)],
+        (Action::Fetch { uid, .. }, Outcome::Failed(reason)) if picture.pair(*uid).is_some() => {
+            trouble(picture, *uid, reason, now)
+        }
         (Action::Fetch { uid, flags, .. }, Outcome::Failed(reason)) => {
             let before = match picture.uid(*uid) {
                 Some(Known::Lone(Lone { why: Why::Quarantined(quarantine), .. })) => Some(quarantine),
@@ -118,13 +127,7 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
             | Action::DeleteRemote { uid, .. }
             | Action::DeleteLocal { uid: Some(uid), .. },
             Outcome::Failed(reason),
-        ) => match picture.pair(*uid) {
-            Some(old) => {
-                let trouble = Some(Quarantine::after(old.trouble.as_ref(), reason, now));
-                vec![pair(*uid, Pair { trouble, ..old.clone() })]
-            }
-            None => vec![],
-        },
+        ) => trouble(picture, *uid, reason, now),
         (Action::DeleteLocal { uid: None, name, .. }, Outcome::Failed(reason)) => match picture.local(name) {
             Some(lone) => {
                 let why = Why::Quarantined(Quarantine::after(None, reason, now));
@@ -157,6 +160,19 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
             Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::Stored | Outcome::FlagsSet { .. } | Outcome::Half(_),
         ) => vec![],
     }
+}
+
+/// What is remembered of a pair after an action on it failed.
+fn trouble(picture: &Picture, uid: Uid, reason: &str, now: u64) -> Vec<Change> {
+    let failed =
+        |old: &Pair| Pair { trouble: Some(Quarantine::after(old.trouble.as_ref(), reason, now)), ..old.clone() };
+    picture.pair(uid).map(|old| pair(uid, failed(old))).into_iter().collect()
+}
+
+/// The stub that a message had until it came as a whole, under another name: it has to go.
+pub(super) fn superseded(picture: &Picture, uid: Uid, name: &BaseName) -> Option<Change> {
+    let old = picture.pair(uid).filter(|old| old.name.is_stub() && old.name != *name)?;
+    Some(Change::Local(old.name.clone(), Some(Lone { flags: old.agreed.clone(), why: Why::Superseded })))
 }
 
 fn pair(uid: Uid, pair: Pair) -> Change {

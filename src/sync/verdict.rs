@@ -4,6 +4,7 @@
 
 use crate::mail::{FlagChange, Flags, SystemFlag};
 use crate::sync::lacks::{said_here, said_there};
+use crate::sync::limits::{Admission, Measure};
 use crate::sync::picture::{Hold, Lone, Pair, Removing, Side, Why, Word};
 use crate::sync::policy::{Answer, Answers, Rules};
 
@@ -16,6 +17,8 @@ pub enum Remembered<'a> {
     Pair(&'a Pair),
     /// It is on one side only, for a reason.
     Lone(Side, &'a Lone),
+    /// It is a stub in the Maildir that belongs to no message.
+    Orphan,
 }
 
 /// What is to be done with one message.
@@ -48,6 +51,10 @@ pub enum Verdict {
     },
     /// Forget it: both sides have lost it.
     Forget,
+    /// Remember it as left on the server: its stub was deleted here, which says nothing of the message.
+    Filter,
+    /// Fetch the whole message in the place of its stub.
+    Complete,
     /// Remember it as kept on the side on which it is.
     Keep(Side),
     /// Remember nothing of a partner: what is left is transferred as new.
@@ -65,6 +72,7 @@ pub fn verdict(remembered: Remembered<'_>, remote: Option<&Flags>, local: Option
             (Some(_), Some(_)) => Verdict::CannotBe,
             (None, None) => Verdict::Rest,
         },
+        Remembered::Pair(pair) if pair.name.is_stub() => stub(pair, remote, local, rules),
         Remembered::Pair(pair) => match (remote, local) {
             (Some(f), Some(l)) => flags(pair, f, l, rules),
             (Some(f), None) => gone_here(pair, f, rules),
@@ -72,7 +80,13 @@ pub fn verdict(remembered: Remembered<'_>, remote: Option<&Flags>, local: Option
             (None, None) => Verdict::Forget,
         },
         Remembered::Lone(Side::Remote, lone) => match (remote, local) {
-            (Some(_), None) => lone_one(Side::Remote, lone, rules, new_remote),
+            (Some(flags), None) => match &lone.why {
+                Why::Filtered(measure) => match rules.limits.admit(flags, measure, rules.now) {
+                    Admission::Whole => new_remote(rules),
+                    Admission::Stub | Admission::Nothing => Verdict::Rest,
+                },
+                _ => lone_one(Side::Remote, lone, rules, new_remote),
+            },
             (Some(_), Some(_)) => Verdict::CannotBe,
             (None, _) => Verdict::Forget,
         },
@@ -80,6 +94,12 @@ pub fn verdict(remembered: Remembered<'_>, remote: Option<&Flags>, local: Option
             (None, Some(_)) => lone_one(Side::Local, lone, rules, new_local),
             (Some(_), Some(_)) => Verdict::CannotBe,
             (_, None) => Verdict::Forget,
+        },
+        // It is never uploaded, and whose message it was nobody knows.
+        Remembered::Orphan => match (remote, local) {
+            (Some(_), _) => Verdict::CannotBe,
+            (None, Some(_)) => Verdict::Rest,
+            (None, None) => Verdict::Forget,
         },
     }
 }
@@ -118,8 +138,39 @@ fn lone_one(side: Side, lone: &Lone, rules: &Rules, as_new: fn(&Rules) -> Verdic
             Side::Local => Verdict::Keep(Side::Remote),
             Side::Remote => Verdict::Keep(Side::Local),
         },
-        Why::Quarantined(_) | Why::Kept | Why::Filtered | Why::Held(_) => Verdict::Rest,
+        // No person has to confirm it: the message itself is here.
+        Why::Superseded => Verdict::DeleteLocal { inferred: false },
+        Why::Quarantined(_) | Why::Kept | Why::Filtered(_) | Why::Held(_) => Verdict::Rest,
     }
+}
+
+/// A pair whose Maildir side is a stub: flags go both ways, and nothing else reaches the server.
+fn stub(pair: &Pair, remote: Option<&Flags>, local: Option<&Flags>, rules: &Rules) -> Verdict {
+    match (remote, local) {
+        (Some(there), Some(here)) => match flags(pair, there, here, rules) {
+            // Flags first, so that the whole message begins with what both sides show.
+            Verdict::Rest | Verdict::Flags { remote: None, local: None, .. }
+                if !waits(pair, rules) && is_wanted(pair, there, here, rules) =>
+            {
+                Verdict::Complete
+            }
+            other => other,
+        },
+        (Some(_), None) => Verdict::Filter,
+        (None, Some(_)) => match gone_there(pair, rules) {
+            // The message is gone, and a stub cannot stand for it.
+            Verdict::PutBack(_) => Verdict::Keep(Side::Local),
+            other => other,
+        },
+        (None, None) => Verdict::Forget,
+    }
+}
+
+/// Tells whether somebody flagged it, or the limit was raised above it.
+fn is_wanted(pair: &Pair, there: &Flags, here: &Flags, rules: &Rules) -> bool {
+    let measure = Measure { octets: pair.name.stub_octets(), date: None };
+    let is_flagged = there.contains(SystemFlag::Flagged) || here.contains(SystemFlag::Flagged);
+    is_flagged || rules.limits.admit(there, &measure, rules.now) == Admission::Whole
 }
 
 fn waits(pair: &Pair, rules: &Rules) -> bool {

@@ -248,6 +248,7 @@ fn noted(note: &Note) -> String {
         NoteKind::Seen => "remember the flags that a side shows",
         NoteKind::Forget => "forget it: it is gone from both sides",
         NoteKind::Keep => "remember that it stays on one side",
+        NoteKind::Filter => "remember that it is left on the server",
         NoteKind::Hold(_) => "hold its deletion until somebody decides",
         NoteKind::PutBack => "put it back where it is missing",
     }

@@ -34,6 +34,9 @@ impl Pass<'_> {
         let swept = folder.clone();
         blocking(move || Ok(sweep_tmp(&swept, DRAFTS, SystemTime::now())?)).await?;
         let role = self.records.get(&mailbox).and_then(|record| record.role);
+        let is_stub = |(_, action): &Numbered<'_>| matches!(action, Action::Fetch { name, .. } if name.is_stub());
+        let (stubs, actions): (Vec<_>, Vec<_>) = actions.iter().copied().partition(is_stub);
+        self.fetch_stubs(mailbox, folder, role, &stubs, outcomes).await?;
         for window in actions.chunks(WINDOW) {
             let uids: Vec<Uid> = window.iter().filter_map(|(_, action)| uid_of(action)).collect();
             match self.fetch_window(mailbox, folder, role, window, &uids, outcomes).await {
@@ -87,6 +90,32 @@ impl Pass<'_> {
             arrivals.push(Arrival { staged, base: name.clone(), subdir, flags: flags.clone() });
         }
         drop(drafts);
+        self.show(mailbox, folder, numbers, arrivals, outcomes).await?;
+        if !absent.is_empty() {
+            let asked: UidSet = absent.iter().map(|(_, uid)| *uid).collect();
+            let there = self.imap.search(&asked).await?;
+            for (number, uid) in absent {
+                outcomes[number] = if there.contains(uid) {
+                    Outcome::Failed("the server does not send it".into())
+                } else {
+                    Outcome::Removed
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pass<'_> {
+    /// Publishes arrivals; the n-th is what came of the action with the n-th number.
+    pub(super) async fn show(
+        &mut self,
+        mailbox: MailboxId,
+        folder: &Folder,
+        numbers: Vec<usize>,
+        arrivals: Vec<Arrival>,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Error> {
         let wanted = arrivals.iter().fold(Flags::new(), |all, arrival| all.union(&arrival.flags));
         self.learn(mailbox, folder, wanted).await?;
         let names: Vec<BaseName> = arrivals.iter().map(|arrival| arrival.base.clone()).collect();
@@ -104,22 +133,9 @@ impl Pass<'_> {
                 Err(error) => return Err(error.into()),
             };
         }
-        if !absent.is_empty() {
-            let asked: UidSet = absent.iter().map(|(_, uid)| *uid).collect();
-            let there = self.imap.search(&asked).await?;
-            for (number, uid) in absent {
-                outcomes[number] = if there.contains(uid) {
-                    Outcome::Failed("the server does not send it".into())
-                } else {
-                    Outcome::Removed
-                };
-            }
-        }
         Ok(())
     }
-}
 
-impl Pass<'_> {
     /// Fetches messages into the retention area, for they are about to be expunged; a clause if one could not be had.
     pub(super) async fn retain(
         &mut self,
@@ -171,8 +187,8 @@ impl Pass<'_> {
         uids: &UidSet,
     ) -> Result<(Vec<FetchedBody>, BTreeMap<u64, Delivery>), Error> {
         let (sink, pieces) = mpsc::channel(IN_FLIGHT);
-        // The drafts get names of their own: which message a body is, is known only when its response ends.
-        let names = NameGenerator::new(super::pass::now(), 0, std::process::id(), DRAFTS, fastrand::u64(..));
+        // Which message a body is, is known only when its response ends.
+        let names = draft_names();
         let drafts_in = folder.clone();
         let writer = tokio::task::spawn_blocking(move || write_bodies(&drafts_in, names, pieces));
         let fetched = self.imap.fetch_bodies(uids, sink).await;
@@ -182,6 +198,11 @@ impl Pass<'_> {
     }
 }
 
+/// Drafts have names of their own, by which those that a crash left are swept.
+pub(super) fn draft_names() -> NameGenerator {
+    NameGenerator::new(super::pass::now(), 0, std::process::id(), DRAFTS, fastrand::u64(..))
+}
+
 fn uid_of(action: &Action) -> Option<Uid> {
     match action {
         Action::Fetch { uid, .. } => Some(*uid),
@@ -189,7 +210,7 @@ fn uid_of(action: &Action) -> Option<Uid> {
     }
 }
 
-async fn finish(draft: Delivery, internal_date: Option<i64>) -> Result<Staged, Error> {
+pub(super) async fn finish(draft: Delivery, internal_date: Option<i64>) -> Result<Staged, Error> {
     blocking(move || Ok(draft.finish(date(internal_date))?)).await
 }
 

@@ -4,10 +4,10 @@
 //! does not arrive in the flight is asked for again, message by message if need be, as a batch by itself would be.
 
 use crate::mail::{BaseName, Fingerprint, Flags, SpecialUse, Uid};
-use crate::maildir::{Arrival, Delivery, Error as MaildirError, Folder, NameGenerator, place, publish, sweep_tmp};
+use crate::maildir::{Arrival, Delivery, Error as MaildirError, Folder, place, publish, sweep_tmp};
 use crate::remote::imap::{BodyChunk, Errand, Landing};
 use crate::sync::{Action, Batch, MailboxId, Outcome, Work};
-use crate::worker::fetch::{DRAFTS, IN_FLIGHT, WINDOW, date};
+use crate::worker::fetch::{DRAFTS, IN_FLIGHT, WINDOW, date, draft_names};
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
 use crate::worker::{Error, Event};
@@ -37,13 +37,15 @@ struct Landed {
     here: Option<Flags>,
 }
 
-/// Takes the fetches out of works, and makes flights of them: the newest messages first, and those of `inbox` before all.
+/// Takes the fetches of whole messages out of works, and makes flights of them: the newest messages first, and those of
+/// `inbox` before all.
 pub(super) fn flights(works: &mut Vec<Work>, group: usize, inbox: Option<MailboxId>) -> Vec<Vec<Work>> {
     let mut fetches: BTreeMap<(bool, MailboxId), (_, Vec<Action>)> = BTreeMap::new();
     for work in works.iter_mut() {
         let Work::Messages { mailbox, uid_validity, actions, .. } = work else { continue };
-        let (fetched, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(actions).into_iter().partition(|action| matches!(action, Action::Fetch { .. }));
+        let (fetched, rest): (Vec<_>, Vec<_>) = std::mem::take(actions)
+            .into_iter()
+            .partition(|action| matches!(action, Action::Fetch { name, .. } if !name.is_stub()));
         *actions = rest;
         let place = (Some(*mailbox) != inbox, *mailbox);
         fetches.entry(place).or_insert_with(|| (*uid_validity, Vec::new())).1.extend(fetched);
@@ -177,7 +179,7 @@ fn land(
 ) -> Result<Vec<Landed>, Error> {
     // Which message a body is, is known only when its response ends; until then all lie in the first folder.
     let Some(first) = targets.first() else { return Ok(Vec::new()) };
-    let mut names = NameGenerator::new(super::pass::now(), 0, std::process::id(), DRAFTS, fastrand::u64(..));
+    let mut names = draft_names();
     let mut drafts = Drafts::new();
     let mut waiting: VecDeque<Landing> = VecDeque::new();
     let mut landed = Vec::new();

@@ -3,7 +3,7 @@
 use crate::mail::MailboxName;
 use crate::maildir::{Keywords, Layout};
 use crate::remote::Endpoint;
-use crate::sync::{Action, Deletion, Guard, Held, MailboxAction, MailboxPlan, Policy, Side, Sides};
+use crate::sync::{Action, Deletion, Guard, Held, Limits, MailboxAction, MailboxPlan, Policy, Side, Sides};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -43,6 +43,8 @@ pub struct Job {
     pub policy: Policy,
     /// Where keywords live in the Maildir.
     pub keywords: Keywords,
+    /// What is not fetched.
+    pub limits: Limits,
     /// How many deletions are believed.
     pub guard: Guard,
     /// How long the retention area keeps what was deleted.

@@ -290,6 +290,7 @@ impl Pass<'_> {
             remote_flags: seen.remote_flags.clone(),
             local_flags: self.storable_here(seen),
             route: crate::sync::Route::Expunge,
+            limits: self.job.limits,
             now: super::pass::now(),
         };
         let names = &mut self.names;

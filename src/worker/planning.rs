@@ -33,6 +33,7 @@ impl Pass<'_> {
                 // Nothing can be uploaded to what is not there; what the server never had stays here.
                 done.actions.retain(|action| matches!(action, Action::DeleteLocal { .. }));
             }
+            let done = self.limit(*id, done, seen.reached.uid_validity).await?;
             let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
             let actions = self.with_old_names(*id, seen.reached.uid_validity, actions).await?;
             plans.push(MailboxPlan {
@@ -162,6 +163,7 @@ impl Pass<'_> {
             remote_flags: seen.remote_flags.clone(),
             local_flags: self.storable_here(seen),
             route,
+            limits: self.job.limits,
             now: now(),
         }
     }

@@ -97,6 +97,12 @@ pub struct MailboxStatus {
     pub messages: u64,
     /// The deletions that wait for `approve` or `reject`.
     pub held: Vec<HeldSet>,
+    /// How many messages a limit leaves on the server.
+    #[serde(default)]
+    pub filtered: u64,
+    /// How many are here as stubs.
+    #[serde(default)]
+    pub stubs: u64,
     /// What cannot be synchronised for now.
     pub quarantined: Vec<Quarantined>,
     /// The mailbox is gone on the server, or not subscribed to; the local one is kept and not synchronised.
@@ -275,7 +281,7 @@ pub(super) fn mailboxes(
             match &lone.why {
                 Why::Quarantined(quarantine) => failed(name.to_string(), quarantine),
                 Why::Held(held) => hold(held),
-                Why::Pending | Why::Kept | Why::Filtered => {}
+                Why::Pending | Why::Kept | Why::Filtered(_) | Why::Superseded => {}
             }
         }
         let whole = record.hold.filter(|hold| hold.word == sync::Word::Waiting);
@@ -300,12 +306,18 @@ pub(super) fn mailboxes(
             local: record.path.as_deref().map(escape),
             messages: picture.pairs().count() as u64,
             held: whole.into_iter().chain(held).collect(),
+            filtered: picture.uids().filter(|(_, known)| is_filtered(known)).count() as u64,
+            stubs: picture.pairs().filter(|(_, pair)| pair.name.is_stub()).count() as u64,
             quarantined,
             parked: record.parked.is_some(),
         });
     }
     shown.sort_by(|a, b| a.name.cmp(&b.name));
     shown
+}
+
+fn is_filtered(known: &Known) -> bool {
+    matches!(known, Known::Lone(Lone { why: Why::Filtered(_), .. }))
 }
 
 /// Writes the status of an account after a pass. A status that cannot be written is logged and nothing else.
@@ -380,6 +392,8 @@ mod tests {
                 name: "INBOX".into(),
                 local: Some("INBOX".into()),
                 messages: 3,
+                filtered: 2,
+                stubs: 1,
                 held: vec![HeldSet { number: 1, deletions: 60, side: Side::Remote, whole: false }],
                 quarantined: vec![Quarantined {
                     what: "UID 7".into(),

@@ -45,6 +45,10 @@ pub struct Scenario {
     pub rules: fn(&Server),
     /// Mailboxes that are on the server when it is first seen, and not mirrored.
     agreed: (Tree, Tree),
+    /// It is played on a server without QRESYNC as well.
+    pub changes_only: bool,
+    /// It is about nothing that the kind of server has to do with: one profile tells as much as three.
+    pub one_profile: bool,
     /// What it says of the server holds for a real Dovecot too.
     pub dovecot: bool,
     /// Mailboxes of the server are looked at only, and nothing is changed there.
@@ -94,6 +98,8 @@ impl Scenario {
             roles: |_| {},
             rules: |_| {},
             agreed,
+            changes_only: false,
+            one_profile: false,
             dovecot: true,
             only_looks: false,
         }
@@ -215,6 +221,26 @@ impl Scenario {
         self
     }
 
+    fn changes_only_too(mut self) -> Self {
+        self.changes_only = true;
+        self
+    }
+
+    fn one_profile(mut self) -> Self {
+        self.one_profile = true;
+        self
+    }
+
+    /// What the Maildir holds after the first sync, where that is not what the server holds.
+    fn agreed_here(mut self, rows: &str) -> Self {
+        for row in rows.lines().map(str::trim).filter(|row| !row.is_empty()) {
+            let (mailbox, cell) = row.split_once('|').expect("a mailbox and what it holds");
+            self.agreed.1.0.remove(mailbox.trim());
+            self.agreed.1.add(mailbox.trim(), cell.trim());
+        }
+        self
+    }
+
     /// These mailboxes of the server are not mirrored.
     pub(super) fn not_mirrored(mut self, names: &[&str]) -> Self {
         for name in names {
@@ -250,7 +276,8 @@ pub fn scenarios() -> Vec<Scenario> {
             Archive | . | = | d:FR    | d:FR    | ="),
         s("new on both sides", "
             INBOX   | a | a b | a c:S | a b c:S | =
-            Archive | . | d   | e:P   | d e:P   | ="),
+            Archive | . | d   | e:P   | d e:P   | =")
+        .changes_only_too(),
         s("the same bytes come on both sides", "
             INBOX   | a | a b | a b | a b b | ="),
         s("flags changed on the server", "
@@ -258,7 +285,8 @@ pub fn scenarios() -> Vec<Scenario> {
         s("flags changed here", "
             INBOX   | a b:S c:F | = | a:S b c:FP | a:S b c:FP | ="),
         s("flags changed on both sides", "
-            INBOX   | a b:S c:F  | a:S b:SF c | a:F b c:FS | a:FS b:F c:S | ="),
+            INBOX   | a b:S c:F  | a:S b:SF c | a:F b c:FS | a:FS b:F c:S | =")
+        .changes_only_too(),
         s("the same flag was set and removed on both sides", "
             INBOX   | a b:S | a:S b | a:S b | a:S b | ="),
         s("keywords changed there", "
@@ -292,7 +320,8 @@ pub fn scenarios() -> Vec<Scenario> {
             INBOX   | a b:T c d | a:T b:T c d | a b c:ST d | a:T b c:ST d | ="),
         s("deleted on the server", "
             INBOX   | a b:S c | a | = | a | =
-            Trash   | .       | . | = | . | ="),
+            Trash   | .       | . | = | . | =")
+        .changes_only_too(),
         s("deleted here", "
             INBOX   | a b:S c | = | a | a     | =
             Trash   | .       | = | = | b:S c | ="),
@@ -310,7 +339,8 @@ pub fn scenarios() -> Vec<Scenario> {
             Trash   | .   | . | =      | . | ="),
         s("new mail and deletions at once", "
             INBOX   | a b c | a b d:S | a c e:F | a d:S e:F | =
-            Trash   | .     | =       | =       | b         | ="),
+            Trash   | .     | =       | =       | b         | =")
+        .changes_only_too(),
         s("the Trash has a usual name", "
             INBOX         | a b | = | a | a | =
             Deleted Items | c   | = | = | b c | ="),
@@ -366,7 +396,8 @@ pub fn scenarios() -> Vec<Scenario> {
             Trash   | .   | = | =     | b     | ="),
         s("moved there", "
             INBOX   | a b:S | a     | = | a     | =
-            Archive | c     | b:S c | = | b:S c | ="),
+            Archive | c     | b:S c | = | b:S c | =")
+        .changes_only_too(),
         s("moved there and back here", "
             INBOX   | a b | a   | a b c | a c | =
             Archive | c   | b c | .     | b   | =
@@ -503,6 +534,7 @@ pub fn scenarios() -> Vec<Scenario> {
             INBOX   | a b | a b e | a c d | a c d e | =
             Archive | f   | =     | b f:S | b f:S   | =
             Trash   | .   | =     | =     | b       | =")
+        .one_profile()
         .rules(|server| {
             server.rule(When::verb("APPEND"), Act::No("OVERQUOTA", "Quota exceeded"));
         })
@@ -517,6 +549,7 @@ pub fn scenarios() -> Vec<Scenario> {
         }),
         s("the server lost its index", "
             INBOX   | a b:S c | a b c:F | a:R b:S c | a:R b c:F | =")
+        .changes_only_too()
         .rules(|server| server.lower_modseq("ann", "INBOX", 1)),
         s("the server says that messages vanished which are there", "
             INBOX   | a b:S c | a b c:F | a:R b:S c | a:R b c:F | =")
@@ -536,6 +569,7 @@ pub fn scenarios() -> Vec<Scenario> {
         }),
         s("somebody changes flags while we do", "
             INBOX   | a b | = | a:S b:F | a:SR b:F | =")
+        .changes_only_too()
         .rules(|server| {
             let meddle = Act::interleave(|model| {
                 model.store(Author::Other, "ann", "INBOX", &[1], StoreMode::Add, &["\\Answered".to_owned()]);
@@ -643,6 +677,54 @@ pub fn scenarios() -> Vec<Scenario> {
         s("flags go to the server only", "
             INBOX   | a b c | a:S b d | a:F b c e | a:FS b d e | a:F b c d e")
         .account("policy = { pull = [\"new\"], push = [\"new\", \"flags\"] }"),
+    ]);
+    all.extend([
+        s("too large: it stays there", "
+            INBOX   | a long | a:S long:S b deep | a c | a:S long:S b c deep | a:S b c")
+        .one_profile()
+        .account("max-size = \"100 KiB\"")
+        .agreed_here("INBOX | a"),
+        s("too large: the header comes, and flags go both ways", "
+            INBOX   | a long | a long:S b deep:R | a long#:R c | a long:RS b c deep:R | a long#:RS b c deep#:R")
+        .one_profile()
+        .account("max-size = \"100 KiB\"\noversize = \"headers\"")
+        .agreed_here("INBOX | a long#"),
+        s("too old: it stays there, and so does its flag", "
+            INBOX   | .  | a b:S | c | a b:S c | c
+            Archive | a  | a:F   | . | a:F     | .")
+        .one_profile()
+        .account("max-age = \"30d\"")
+        .agreed_here("Archive | .")
+        .profile(|profile| profile),
+        s("a stub is flagged here: the whole message comes", "
+            INBOX   | a long:R deep | = | a long#:FR deep# | a long:FR deep | a long:FR deep#")
+        .account("max-size = \"100 KiB\"\noversize = \"headers\"")
+        .agreed_here("INBOX | a long#:R deep#"),
+        s("a stub is flagged there: the whole message comes", "
+            INBOX   | a long deep | a long:F deep | a long#:S deep# | a long:FS deep | a long:FS deep#")
+        .account("max-size = \"100 KiB\"\noversize = \"headers\"")
+        .agreed_here("INBOX | a long# deep#"),
+        s("a stub is deleted or moved here: nothing happens there", "
+            INBOX   | a long deep | = | a          | a long deep | a
+            Archive | b           | = | b long#    | b           | b long#
+            Trash   | .           | = | =          | .           | =")
+        .one_profile()
+        .account("max-size = \"100 KiB\"\noversize = \"headers\"")
+        .agreed_here("INBOX | a long# deep#"),
+        s("the message of a stub is deleted there", "
+            INBOX   | a long deep | a long | a long# deep# | a long | a long#")
+        .one_profile()
+        .account("max-size = \"100 KiB\"\noversize = \"headers\"")
+        .agreed_here("INBOX | a long# deep#"),
+        s("the message of a flagged stub cannot be fetched, and later can", "
+            INBOX   | a long | = | a long#:F | a long:F | =")
+        .one_profile()
+        .account("max-size = \"100 KiB\"\noversize = \"headers\"")
+        .agreed_here("INBOX | a long#")
+        .rules(|server| {
+            server.rule(When::verb("UID FETCH").containing("BODY.PEEK[]"), Act::RefuseUid(2));
+        })
+        .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
     ]);
     all.push(s("more than one window of fetches", "
             INBOX   | a | a m1..m140 | = | a m1..m140 | ="));

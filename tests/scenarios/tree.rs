@@ -1,7 +1,7 @@
 //! The language of the tables: `a:SF{work} b` is a message `a`, seen, flagged, with a keyword, beside a message `b`.
 //!
 //! `.` is a mailbox without messages, `-` no mailbox, `m1..m9` nine messages. The letters are those of Maildir, `P`
-//! included, which is `$Forwarded` on a server.
+//! included, which is `$Forwarded` on a server. `a#` is a file with the header of `a` alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -248,7 +248,13 @@ impl Names {
         Self(names.into_iter().map(|name| (normalised(&body(&name)), name)).collect())
     }
 
+    /// The name of a message; that of a stub has a `#` behind it.
     pub fn name(&self, bytes: &[u8]) -> String {
+        if bytes.starts_with(b"X-Mailtwin-Stub: ") {
+            let text = String::from_utf8_lossy(bytes);
+            let subject = text.lines().find_map(|line| line.strip_prefix("Subject: "));
+            return format!("{}#", subject.unwrap_or_default());
+        }
         let known = self.0.get(&normalised(bytes)).cloned();
         known.unwrap_or_else(|| format!("?{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(120)])))
     }

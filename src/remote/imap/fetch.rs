@@ -44,6 +44,17 @@ pub struct FetchedBody {
     pub size: Option<u64>,
 }
 
+/// How large a message is, and when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchedMeasure {
+    /// The message.
+    pub uid: Uid,
+    /// RFC822.SIZE, in octets.
+    pub size: Option<u64>,
+    /// INTERNALDATE, in seconds since 1970.
+    pub internal_date: Option<i64>,
+}
+
 /// The header of a message, or the fields that were asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedHeader {
@@ -106,6 +117,17 @@ impl Imap {
     pub async fn list_flags(&mut self, uids: &UidSet, sizes: bool) -> Result<Vec<FetchedFlags>, Error> {
         let items = if sizes { "(UID FLAGS RFC822.SIZE)" } else { "(UID FLAGS)" };
         Ok(self.gather(uids, items).await?.finish(None))
+    }
+
+    /// Asks how large messages are, and if wanted when they came.
+    ///
+    /// # Errors
+    /// When the answer is not complete; what the server does not tell is none.
+    pub async fn measure(&mut self, uids: &UidSet, dates: bool) -> Result<Vec<FetchedMeasure>, Error> {
+        let items = if dates { "(UID RFC822.SIZE INTERNALDATE)" } else { "(UID RFC822.SIZE)" };
+        let messages = self.gather(uids, items).await?.messages;
+        let measure = |(uid, m): (Uid, Fetch)| FetchedMeasure { uid, size: m.size, internal_date: m.internal_date };
+        Ok(messages.into_iter().map(measure).collect())
     }
 
     /// Lists the messages that changed after `mod_seq`; needs CONDSTORE (RFC 7162, section 3.1.4.1).

@@ -27,7 +27,7 @@ mod tests;
 pub use append::{Appended, Upload};
 pub use capability::{Capabilities, Tier};
 pub use connection::News;
-pub use fetch::{FetchedBody, FetchedFlags, FetchedHeader};
+pub use fetch::{FetchedBody, FetchedFlags, FetchedHeader, FetchedMeasure};
 pub use flight::{Errand, Landing};
 pub use framer::BodyChunk;
 pub use list::{Listed, Listing, Status};
