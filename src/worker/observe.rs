@@ -3,6 +3,8 @@
 //! The Maildirs are looked at first, all together, since a second look may have to wait; then the server. A mailbox that
 //! cannot be seen whole is left out of this pass with a reason; it never looks empty.
 
+mod changes;
+
 use crate::mail::{BaseName, ModSeq, Storable, Uid, UidSet, UidValidity};
 use crate::maildir::{Error as MaildirError, Folder, FolderMarker, LocalPath, Scan};
 use crate::remote::error::Error as ImapError;
@@ -372,19 +374,23 @@ impl Pass<'_> {
             exists: selected.exists,
             highest_mod_seq: selected.highest_mod_seq,
         };
+        let tells_vanished = self.imap.tier() == Tier::A;
         if let (Some(checkpoint), Some(delta)) = (&record.checkpoint, &selected.delta)
+            && tells_vanished
             && let Some(changed) = flags_of(&delta.changed)
         {
             let delta = Delta { changed, vanished: delta.vanished.clone() };
             match RemoteView::after(picture, checkpoint, &numbers, &delta) {
                 Ok(view) if self.confirm(picture, &view).await? => return Ok(Ok((view, selected.exists, false))),
                 Ok(_) => {}
-                Err(doubt) => tracing::info!(
-                    account = %self.job.account,
-                    mailbox = %record.name,
-                    "the changes that the server tells are not believed ({doubt}), so all is listed."
-                ),
+                Err(doubt) => self.tell_doubt(record, &doubt),
             }
+        }
+        if !tells_vanished
+            && self.since(record).is_some()
+            && let Some((view, exists)) = self.view_by_changes(record, picture, selected).await?
+        {
+            return Ok(Ok((view, exists, false)));
         }
         let mut last = Doubt::DoesNotAddUp { exists: selected.exists, counted: 0 };
         for _ in 0..LISTINGS {

@@ -28,9 +28,11 @@ pub struct SelectRequest {
     pub name: MailboxName,
     /// How.
     pub access: Access,
-    /// The checkpoint since which changes are wanted; only tier A answers that.
+    /// The checkpoint since which changes are wanted; tier A answers that, and tier B without what vanished, if it is to
+    /// list.
     pub since: Option<(UidValidity, ModSeq)>,
-    /// Whether every message is to be listed with its flags, in the same flight.
+    /// Whether every message is to be listed with its flags, in the same flight; those that changed where tier B is asked
+    /// for changes.
     pub list: bool,
 }
 
@@ -50,7 +52,7 @@ pub struct Selected {
     pub permanent_flags: Storable,
     /// Whether it can only be read.
     pub read_only: bool,
-    /// What changed since the checkpoint; `None`: not asked, or not answered by this tier.
+    /// What changed since the checkpoint, of tier B without what vanished; `None`: not asked, or not answered.
     pub delta: Option<Delta>,
     /// Every message, if that was asked and answered; to be held against `exists`, for what came or went meanwhile.
     pub listed: Option<Vec<FetchedFlags>>,
@@ -86,14 +88,18 @@ impl Imap {
     /// # Errors
     /// When the connection is lost; a refusal stands in its place of the result.
     pub async fn select_many(&mut self, requests: &[SelectRequest]) -> Result<Vec<Result<Selected, Error>>, Error> {
+        let tier = self.tier();
         let mut commands = Vec::new();
         for request in requests {
             commands.push(self.select_command(request));
-            if request.list {
+            if let (true, Some((_, mod_seq))) = (request.list && tier == Tier::B, request.since) {
+                let all = UidSet::range(Uid::MIN, Uid::MAX);
+                let changed = format!("UID FETCH {all} (UID FLAGS) (CHANGEDSINCE {mod_seq})");
+                commands.push(Command::new(FETCH, changed));
+            } else if request.list {
                 commands.push(Command::new(FETCH, "UID FETCH 1:* (UID FLAGS)"));
             }
         }
-        let tier = self.tier();
         let mut drafts: Vec<Draft> = commands.iter().map(|_| Draft::default()).collect();
         self.connection.news = News::default();
         // A SELECT is answered after all that goes before it and before all that follows, so each command's data stands
@@ -120,7 +126,14 @@ impl Imap {
                             let highest_mod_seq = selected.highest_mod_seq.filter(|_| mod_seqs);
                             let listed = listed.and_then(|(draft, done)| Some((draft, done.ok()?)));
                             let listed = listed.map(|(draft, _)| draft.changed.finish(None));
-                            Ok(Selected { highest_mod_seq, listed, ..selected })
+                            let selected = Selected { highest_mod_seq, ..selected };
+                            Ok(match (tier, request.since) {
+                                (Tier::B, Some(_)) => {
+                                    let delta = listed.map(|changed| Delta { changed, vanished: UidSet::new() });
+                                    Selected { delta, ..selected }
+                                }
+                                _ => Selected { listed, ..selected },
+                            })
                         }
                         Err(Error::Protocol(reason)) => return Err(self.connection.protocol(reason)),
                         Err(error) => Err(error),
