@@ -16,7 +16,7 @@ const GROUP: usize = 500;
 
 /// What a worker is told of an account.
 pub(super) fn job(account: &Account, config: &Config) -> Job {
-    let patterns = account.mailboxes.clone();
+    let (patterns, names) = (account.mailboxes.clone(), account.mailboxes.clone());
     Job {
         account: account.name.to_string(),
         endpoint: account.endpoint.clone(),
@@ -28,6 +28,7 @@ pub(super) fn job(account: &Account, config: &Config) -> Job {
         subscribed_only: account.subscribed_only,
         create_mailboxes: account.create_mailboxes,
         delete_mailboxes: account.delete_mailboxes,
+        named: Arc::new(move |name| names.name(name)),
         deletion: account.delete,
         policy: account.policy,
         keywords: account.keywords,

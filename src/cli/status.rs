@@ -78,6 +78,7 @@ fn lines(status: &AccountStatus, now: u64, output: &Output) -> Vec<String> {
     lines.extend(
         status.left_out.iter().map(|LeftOut { name, reason }| format!("  {}: {}", harmless(name), harmless(reason))),
     );
+    lines.extend(status.quirks.iter().map(|quirk| format!("  {}", harmless(quirk))));
     lines.extend(status.uploads.iter().map(|waiting| uploads_line(waiting, now)));
     lines.extend(status.mailboxes.iter().flat_map(|mailbox| mailbox_lines(&status.account, mailbox, now)));
     lines

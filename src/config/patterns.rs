@@ -37,6 +37,14 @@ impl Patterns {
     }
 }
 
+impl Patterns {
+    /// Tells whether a pattern without wildcards is what includes a mailbox, so that somebody means just this one.
+    pub fn name(&self, name: &str) -> bool {
+        let decisive = self.0.iter().rev().find(|pattern| pattern.matches(name));
+        decisive.is_some_and(|pattern| !pattern.excludes && !pattern.glob.contains(['*', '?']))
+    }
+}
+
 impl Default for Patterns {
     /// Every mailbox.
     fn default() -> Self {
@@ -109,6 +117,13 @@ mod tests {
         let patterns = Patterns::new(["!Junk", "!Trash"]);
         assert!(patterns.include("INBOX") && patterns.include("Junkyard"));
         assert!(!patterns.include("Junk") && !patterns.include("Trash"));
+    }
+
+    #[test]
+    fn a_mailbox_is_named_by_its_whole_name_only() {
+        let patterns = Patterns::new(["*", "[Gmail]/All Mail", "a?", "b", "!b"]);
+        assert!(patterns.name("[Gmail]/All Mail"));
+        assert!(!patterns.name("[Gmail]/Important") && !patterns.name("ab") && !patterns.name("b"));
     }
 
     #[test]

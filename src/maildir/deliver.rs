@@ -180,6 +180,36 @@ fn show(folder: &Folder, mut arrival: Arrival) -> Result<ScannedFile, Error> {
     Ok(ScannedFile { subdir, file_name: file_name.into(), flags, inode: stat.st_ino })
 }
 
+/// Makes a second message of a file that is durable, as a hard link, and makes the link durable; returns the flags that its
+/// name shows. `None`: the file is not there any more, or cannot be linked; nothing was made.
+///
+/// [`Error::Exists`]: the name is taken, and nothing was overwritten.
+pub fn link_message(
+    from: &Folder,
+    base: &BaseName,
+    to: &Folder,
+    name: &BaseName,
+    flags: &Flags,
+    subdir: Subdir,
+) -> Result<Option<Flags>, Error> {
+    let Some(file) = from.find(base)? else { return Ok(None) };
+    let letters = to.letters();
+    let flags = lettered(&letters, flags);
+    let subdir = if flags.is_empty() { subdir } else { Subdir::Cur };
+    let file_name = match subdir {
+        Subdir::New => name.as_bytes().to_vec(),
+        Subdir::Cur => letters.name(name, &flags),
+    };
+    match from.subdir(file.subdir).link("maildir.link", &file.file_name, to.subdir(subdir), &file_name) {
+        Ok(()) => to.subdir(subdir).sync().map(|()| Some(flags)),
+        Err(rustix::io::Errno::EXIST) => Err(Error::Exists { name: name.to_string() }),
+        Err(
+            rustix::io::Errno::NOENT | rustix::io::Errno::XDEV | rustix::io::Errno::MLINK | rustix::io::Errno::PERM,
+        ) => Ok(None),
+        Err(error) => Err(Error::new("linking a message", &file_name, error)),
+    }
+}
+
 /// Where a message that arrives for the first time belongs: `new` is for what nobody has seen and nobody here wrote or
 /// put away.
 pub fn place(letters: &Letters, flags: &Flags, role: Option<SpecialUse>) -> Subdir {

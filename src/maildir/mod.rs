@@ -25,7 +25,7 @@ mod scan;
 mod upload;
 
 pub use change::{Changed, Removal, Removed, remove, set_flags};
-pub use deliver::{Arrival, Delivery, Staged, place, publish, sweep_tmp};
+pub use deliver::{Arrival, Delivery, Staged, link_message, place, publish, sweep_tmp};
 pub use error::{Error, Unavailable};
 pub use file_system::FileSystem;
 pub use folder::{Folder, Inode, discover};

@@ -6,6 +6,7 @@ pub mod connect;
 pub mod endpoint;
 pub mod error;
 pub mod imap;
+pub mod quirks;
 pub mod sasl;
 pub mod secret;
 pub mod session;
@@ -13,4 +14,5 @@ pub mod tls;
 
 pub use endpoint::{Endpoint, Mechanism, Pin, Secret, Security, Target, TlsOptions, TlsVersion};
 pub use error::{Error, Refusal};
+pub use quirks::Quirks;
 pub use sasl::Sasl;

@@ -4,6 +4,7 @@ use crate::remote::auth::{Exchange, Have, Identity, choose};
 use crate::remote::endpoint::{Endpoint, Mechanism, Security, Target};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Imap, Listing};
+use crate::remote::quirks::Quirks;
 use crate::remote::secret::{self, SecretError};
 use crate::remote::{connect, tls};
 use secrecy::ExposeSecret as _;
@@ -40,6 +41,8 @@ pub struct Opened {
     pub peer: String,
     /// The mechanism that let us in; none where the server knew us already.
     pub mechanism: Option<Mechanism>,
+    /// What is odd about the server.
+    pub quirks: Quirks,
 }
 
 /// A server that has greeted us, and to which nobody was named yet.
@@ -86,7 +89,8 @@ pub async fn log_in(reached: Reached, endpoint: &Endpoint) -> Result<Opened, Err
         mechanism = Some(authenticate(&mut imap, endpoint, confidential).await?);
     }
     let listing = imap.prepare().await;
-    Ok(Opened { imap, listing, peer, mechanism })
+    let quirks = Quirks::recognise(&endpoint.target, |name| imap.capabilities().has(name));
+    Ok(Opened { imap, listing, peer, mechanism, quirks })
 }
 
 async fn authenticate(imap: &mut Imap, endpoint: &Endpoint, confidential: bool) -> Result<Mechanism, Error> {

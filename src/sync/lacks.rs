@@ -121,7 +121,14 @@ mod tests {
         let listed = |words: &str, any| Storable { any_keyword: any, flags: Flags::parse(words).union(&system()) };
         let remote_flags = there.map_or_else(Storable::everything, |words| listed(words, false));
         let route = Route::Expunge;
-        Rules { policy: Policy::TWO_WAY, remote_flags, local_flags: listed(here, room), route, now: 0 }
+        Rules {
+            policy: Policy::TWO_WAY,
+            remote_flags,
+            local_flags: listed(here, room),
+            route,
+            limits: crate::sync::Limits::default(),
+            now: 0,
+        }
     }
 
     fn system() -> Flags {

@@ -85,7 +85,7 @@ pub async fn explain(job: &Job, question: &Question) -> Result<Explained, Error>
     .await?;
     let opened = session::open(&job.endpoint).await?;
     let (events, _) = unbounded_channel();
-    let mut pass = Pass::new(job, Mode::DryRun, ground, (opened.imap, opened.listing), events).await?;
+    let mut pass = Pass::new(job, Mode::DryRun, ground, (opened.imap, opened.listing), opened.quirks, events).await?;
     let mirrored = pass.judge_mailboxes(&[]).await?;
     let wanted: BTreeSet<MailboxId> = mirrored.intersection(&BTreeSet::from([found.mailbox])).copied().collect();
     let observed = pass.observe(&wanted).await?;

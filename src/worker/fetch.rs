@@ -35,8 +35,9 @@ impl Pass<'_> {
         blocking(move || Ok(sweep_tmp(&swept, DRAFTS, SystemTime::now())?)).await?;
         let role = self.records.get(&mailbox).and_then(|record| record.role);
         let is_stub = |(_, action): &Numbered<'_>| matches!(action, Action::Fetch { name, .. } if name.is_stub());
-        let (stubs, actions): (Vec<_>, Vec<_>) = actions.iter().copied().partition(is_stub);
+        let (stubs, mut actions): (Vec<_>, Vec<_>) = actions.iter().copied().partition(is_stub);
         self.fetch_stubs(mailbox, folder, role, &stubs, outcomes).await?;
+        let shared = self.link_labels(mailbox, folder, role, &mut actions, outcomes).await?;
         for window in actions.chunks(WINDOW) {
             let uids: Vec<Uid> = window.iter().filter_map(|(_, action)| uid_of(action)).collect();
             match self.fetch_window(mailbox, folder, role, window, &uids, outcomes).await {
@@ -56,6 +57,7 @@ impl Pass<'_> {
                 done => done?,
             }
         }
+        self.remember_labels(folder, &actions, &shared, outcomes);
         Ok(())
     }
 

@@ -61,8 +61,9 @@ pub async fn folders(job: &Job) -> Result<Vec<MappedFolder>, Error> {
     let prepared = job.clone();
     let here = blocking(move || look(&prepared)).await?;
     let opened = session::open(&job.endpoint).await?;
-    let listing = opened.listing?;
+    let (listing, quirks) = (opened.listing?, opened.quirks);
     let _ = opened.imap.logout().await;
+    let job = &map::without(job, map::views(job, &quirks, &listing));
     let delimiter = map::delimiter(&listing);
     let mapping = map::mapping(job, &listing, &here.records)?;
     let listed = map::place(job, &listing, &mapping);

@@ -37,6 +37,8 @@ pub struct Job {
     pub create_mailboxes: Sides,
     /// On which sides mailboxes are deleted that were deleted on the other.
     pub delete_mailboxes: Sides,
+    /// Which of them the configuration calls by their whole name.
+    pub named: Wanted,
     /// What becomes of the server's message when the local one was deleted.
     pub deletion: Deletion,
     /// What may be done with the changes of each side.

@@ -160,10 +160,11 @@ impl Pass<'_> {
 
     /// Gives every mailbox of the server its role and its place.
     fn place_all(&mut self, listing: &Listing) -> Result<Vec<Listed>, Error> {
+        self.mapped = map::without(self.job, map::views(self.job, &self.quirks, listing));
         let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
         let delimiter = map::delimiter(listing);
-        self.mapping = map::mapping(self.job, listing, &records)?;
-        let listed = map::place(self.job, listing, &self.mapping);
+        self.mapping = map::mapping(&self.mapped, listing, &records)?;
+        let listed = map::place(&self.mapped, listing, &self.mapping);
         self.place = (delimiter, map::prefix(&listed, delimiter));
         self.identities = listed.iter().filter_map(|l| Some((l.name.clone(), l.identity.clone()?))).collect();
         Ok(listed)
@@ -178,7 +179,7 @@ impl Pass<'_> {
     ) -> Vec<MailboxVerdict> {
         let delimiter = self.place.0;
         let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
-        let wanted = records.iter().filter(|record| map::is_wanted(self.job, &record.name, delimiter));
+        let wanted = records.iter().filter(|record| map::is_wanted(&self.mapped, &record.name, delimiter));
         let sides = Mailboxes {
             records: &records,
             listed,
@@ -224,13 +225,14 @@ impl Pass<'_> {
 
     async fn directories(&self) -> Result<Directories, Error> {
         let Some(root) = self.root.clone() else { return Ok(Directories::default()) };
-        let (job, state, mapping, delimiter) = (self.job.clone(), self.owner.state, self.mapping.clone(), self.place.0);
+        let (job, state, mapping, delimiter) =
+            (self.mapped.clone(), self.owner.state, self.mapping.clone(), self.place.0);
         let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
         blocking(move || map::directories(&job, &root, state, &mapping, delimiter, &records)).await
     }
 
     fn is_wanted(&self, name: &MailboxName) -> bool {
-        map::is_wanted(self.job, name, self.place.0)
+        map::is_wanted(&self.mapped, name, self.place.0)
     }
 
     async fn one_side_is_empty(&mut self, name: &MailboxName, path: &str) -> Result<bool, Error> {

@@ -3,10 +3,12 @@
 use crate::mail::{MailboxName, SpecialUse, escape};
 use crate::maildir::Error::Unavailable;
 use crate::maildir::{self, Folder, Layout, LocalPath, Mapping, Root, StateId, discover};
+use crate::remote::Quirks;
 use crate::remote::imap::{Listed as Seen, Listing};
 use crate::sync::{Directory, Listed, MailboxId, MailboxRecord, Standing};
 use crate::worker::{Error, Job};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The roles in the order in which they count where a mailbox has several.
 const ROLES: [SpecialUse; 8] = [
@@ -206,6 +208,20 @@ pub(super) fn directories(
 pub(super) fn slashed(name: &MailboxName, delimiter: Option<char>) -> String {
     let decoded = name.decoded().unwrap_or_else(|| name.as_wire().to_owned());
     delimiter.map_or_else(|| decoded.clone(), |d| decoded.replace(d, "/"))
+}
+
+/// The mailboxes that only show what is in others (all mail, important mail) on a server where a message has labels, by
+/// their names for people; those that the configuration names itself are not among them.
+pub(super) fn views(job: &Job, quirks: &Quirks, listing: &Listing) -> BTreeSet<String> {
+    let shows_others = |m: &&Seen| m.roles.iter().any(|role| matches!(role, SpecialUse::All | SpecialUse::Important));
+    let views = selectable(listing).filter(|_| quirks.labels).filter(shows_others);
+    views.map(|m| slashed(&m.name, m.delimiter)).filter(|name| !(job.named)(name)).collect()
+}
+
+/// The job as it is once these mailboxes are left out.
+pub(super) fn without(job: &Job, views: BTreeSet<String>) -> Job {
+    let wanted = job.wanted.clone();
+    Job { wanted: Arc::new(move |name| !views.contains(name) && wanted(name)), ..job.clone() }
 }
 
 /// Whether the configuration wants a mailbox.

@@ -19,6 +19,7 @@ mod ground;
 mod history;
 mod identify;
 mod job;
+mod labels;
 mod limits;
 mod mailboxes;
 mod map;

@@ -4,11 +4,12 @@ use crate::mail::{BaseName, Flags, MailboxName, Uid, UidValidity};
 use crate::maildir::{Mapping, NameGenerator, Root, RootMarker};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, Imap, Listing, Status};
-use crate::remote::session;
+use crate::remote::{Quirks, session};
 use crate::store::{Settlement, Store};
 use crate::sync::{
     Action, Batch, Change, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture, Uploads, Work,
 };
+use crate::worker::labels::Fetched;
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
 use crate::worker::{Error, Event, Ground, Job, LeftOut, Report, Undone, ground, history};
@@ -76,9 +77,10 @@ async fn attempt(
     let ground = blocking(move || ground::prepare(&prepared)).await?;
     let opened = session::open(&job.endpoint).await?;
     told.tier = Some(opened.imap.tier());
+    told.quirks = Some(opened.quirks);
     // Nobody may be listening, here and below.
     let _ = events.send(Event::LoggedIn { peer: opened.peer });
-    let mut pass = Pass::new(job, mode, ground, (opened.imap, opened.listing), events).await?;
+    let mut pass = Pass::new(job, mode, ground, (opened.imap, opened.listing), opened.quirks, events).await?;
     let done = match task {
         Task::Mirror(only) => pass.run(only).await,
         Task::TakeBack(numbers) => pass.take_back(numbers).await,
@@ -134,6 +136,12 @@ pub(super) struct Pass<'j> {
     pub imap: Imap,
     /// What the server listed when the session began, until it is judged, or is no longer all.
     pub listing: Option<Result<Listing, ImapError>>,
+    /// What is odd about the server.
+    pub quirks: Quirks,
+    /// The job, without the mailboxes that only show what others do.
+    pub mapped: Job,
+    /// What this pass has fetched and other labels may show as well, by Gmail's number.
+    pub fetched: BTreeMap<u64, Fetched>,
     pub records: BTreeMap<MailboxId, MailboxRecord>,
     pub pictures: BTreeMap<MailboxId, Picture>,
     pub batches: Vec<Batch>,
@@ -197,6 +205,7 @@ impl<'j> Pass<'j> {
         mode: Mode,
         ground: Ground,
         (imap, listing): (Imap, Result<Listing, ImapError>),
+        quirks: Quirks,
         events: UnboundedSender<Event>,
     ) -> Result<Self, Error> {
         let store = ground.store.clone();
@@ -216,6 +225,9 @@ impl<'j> Pass<'j> {
             owner: ground.owner,
             imap,
             listing: Some(listing),
+            quirks,
+            mapped: job.clone(),
+            fetched: BTreeMap::new(),
             records: records.into_iter().map(|record| (record.id, record)).collect(),
             pictures: BTreeMap::new(),
             batches,

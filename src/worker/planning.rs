@@ -1,6 +1,6 @@
 //! From what was observed to what will be done: each mailbox is reconciled, and the guard looks at all plans together.
 
-use crate::mail::{BaseName, SpecialUse, Uid, UidValidity};
+use crate::mail::{BaseName, Flags, SpecialUse, Storable, Uid, UidValidity};
 use crate::sync::{
     Action, Answer, Answers, Change, Deletion, Known, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind,
     Picture, Policy, Quarantine, Reconciled, Route, Rules, Uploads, Watched, Why, guard, reconcile,
@@ -152,6 +152,8 @@ impl Pass<'_> {
         let route = match self.job.deletion {
             _ if policy.push.gone != Answer::Allow => Route::Expunge,
             Deletion::Trash if !put_away => Route::Trash(self.trash_or_reserve()),
+            // Expunging would only take a label off, and leave the message among all mail.
+            Deletion::Expunge if !put_away && self.quirks.labels => Route::Trash(self.trash_or_reserve()),
             Deletion::Trash | Deletion::Expunge => Route::Expunge,
             Deletion::Never => {
                 policy.push.gone = Answer::Keep;
@@ -160,13 +162,24 @@ impl Pass<'_> {
         };
         Rules {
             policy,
-            remote_flags: seen.remote_flags.clone(),
+            remote_flags: if self.quirks.keywords {
+                seen.remote_flags.clone()
+            } else {
+                system_flags(&seen.remote_flags)
+            },
             local_flags: self.storable_here(seen),
             route,
             limits: self.job.limits,
             now: now(),
         }
     }
+}
+
+/// What can be stored, without the keywords.
+fn system_flags(storable: &Storable) -> Storable {
+    let mut flags = Flags::new();
+    storable.flags.system().for_each(|flag| flags.insert(flag));
+    Storable { flags, any_keyword: false }
 }
 
 /// In a mailbox that can only be read, uploads wait.

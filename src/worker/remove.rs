@@ -32,7 +32,7 @@ impl Pass<'_> {
             Some(folder) => blocking(move || Ok(folder.scan()?.files)).await?,
             None => BTreeMap::new(),
         };
-        let mut routes: BTreeMap<(Option<MailboxId>, Stage), BTreeMap<Uid, usize>> = BTreeMap::new();
+        let mut routes = Routes::new();
         for (number, action) in actions {
             let Action::DeleteRemote { uid, name, route, .. } = action else { continue };
             if back.contains_key(name) {
@@ -50,6 +50,7 @@ impl Pass<'_> {
             };
             routes.entry((trash, stage)).or_default().insert(*uid, *number);
         }
+        self.spare_labels(mailbox, &mut routes).await?;
         let mut queue: VecDeque<_> = routes.into_iter().collect();
         while let Some(((trash, stage), mut uids)) = queue.pop_front() {
             let set: UidSet = uids.keys().copied().collect();
@@ -57,6 +58,7 @@ impl Pass<'_> {
                 (Some(trash), Stage::Whole) => self.move_to_trash(trash, &set).await,
                 (_, Stage::Marked) => self.expunge_marked(mailbox, &set, seen).await,
                 (None, Stage::Whole) => self.keep_and_expunge(mailbox, &set, seen).await,
+                (_, Stage::Elsewhere) => self.expunge(&set, None).await,
                 (_, Stage::Copied) => self.expunge(&set, Some(Removing::Copied)).await,
             };
             let is_of_one = match &done {
@@ -84,6 +86,21 @@ impl Pass<'_> {
             for (uid, number) in uids {
                 outcomes[number] = if left.contains(uid) { otherwise.clone() } else { Outcome::Removed };
             }
+        }
+        Ok(())
+    }
+
+    /// Where a message may have several labels, moving it to the Trash would take it from all its mailboxes: one that
+    /// others show as well loses its label here, and lives on there.
+    async fn spare_labels(&mut self, mailbox: MailboxId, routes: &mut Routes) -> Result<(), Error> {
+        let to_trash = |(trash, stage): &(Option<MailboxId>, Stage)| trash.is_some() && *stage == Stage::Whole;
+        let Some(key) = routes.keys().copied().find(to_trash) else { return Ok(()) };
+        let whole: UidSet = routes.get(&key).into_iter().flat_map(BTreeMap::keys).copied().collect();
+        let elsewhere = self.live_on(mailbox, &whole).await?;
+        let numbers = routes.remove(&key).unwrap_or_default();
+        for (uid, number) in numbers {
+            let key = if elsewhere.contains(uid) { (None, Stage::Elsewhere) } else { key };
+            routes.entry(key).or_default().insert(uid, number);
         }
         Ok(())
     }
@@ -233,4 +250,9 @@ enum Stage {
     Whole,
     Copied,
     Marked,
+    /// Another mailbox shows the message as well: expunging it here takes a label, and nothing else.
+    Elsewhere,
 }
+
+/// What is to be removed, by where it goes and how far that is: each message with the number of its action.
+type Routes = BTreeMap<(Option<MailboxId>, Stage), BTreeMap<Uid, usize>>;

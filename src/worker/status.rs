@@ -4,6 +4,7 @@
 //! text in it is escaped already, so that it can go to a terminal as it is.
 
 use crate::mail::escape;
+use crate::remote::Quirks;
 use crate::remote::imap::Tier;
 use crate::sync::{self, Known, Lone, MailboxId, MailboxRecord, Picture, Uploads, Why};
 use crate::worker::{Error, Job, Report};
@@ -36,6 +37,9 @@ pub struct AccountStatus {
     pub last_error: Option<String>,
     /// What the server can do: `A`, `B` or `C`, as far as it was seen.
     pub tier: Option<String>,
+    /// What is odd about the server, and allowed for.
+    #[serde(default)]
+    pub quirks: Vec<String>,
     /// Why nothing is uploaded for now: the server is full.
     #[serde(default)]
     pub uploads: Option<Waiting>,
@@ -156,6 +160,7 @@ impl AccountStatus {
             last_success: None,
             last_error: None,
             tier: None,
+            quirks: Vec::new(),
             uploads: None,
             left_out: Vec::new(),
             mailboxes: Vec::new(),
@@ -233,6 +238,7 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 #[derive(Default)]
 pub(super) struct Told {
     pub tier: Option<Tier>,
+    pub quirks: Option<Quirks>,
     /// None: it was not looked at.
     pub uploads: Option<Uploads>,
     pub mailboxes: Vec<MailboxStatus>,
@@ -348,6 +354,9 @@ pub(super) async fn tell(job: &Job, done: &Result<Report, Error>, told: Told) {
         status.tier = told.tier.map(|tier| format!("{tier:?}")).or(status.tier);
         status.mailboxes.retain(|mailbox| !told.former.contains(&mailbox.name));
         status.left_out = left_out.unwrap_or_default();
+        if let Some(quirks) = told.quirks {
+            status.quirks = quirks.told().into_iter().map(str::to_owned).collect();
+        }
         if let Some(uploads) = told.uploads {
             status.uploads = uploads.paused.map(|paused| Waiting {
                 reason: paused.reason,

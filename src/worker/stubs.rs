@@ -70,9 +70,9 @@ impl Pass<'_> {
                 continue;
             };
             let text = stub::text(&header, name.stub_octets().unwrap_or(u64::MAX));
-            let (folder, draft_name) = (folder.clone(), names.next());
+            let (drafts_in, draft_name) = (folder.clone(), names.next());
             let draft = blocking(move || {
-                let mut draft = Delivery::begin(&folder, &draft_name)?;
+                let mut draft = Delivery::begin(&drafts_in, &draft_name)?;
                 draft.write(&text)?;
                 Ok(draft)
             });

@@ -33,7 +33,7 @@ pub async fn verify(job: &Job, only: &[String]) -> Result<Verified, Error> {
     let ground = blocking(move || ground::prepare(&prepared)).await?;
     let opened = session::open(&job.endpoint).await?;
     let (events, _) = unbounded_channel();
-    let mut pass = Pass::new(job, Mode::DryRun, ground, (opened.imap, opened.listing), events).await?;
+    let mut pass = Pass::new(job, Mode::DryRun, ground, (opened.imap, opened.listing), opened.quirks, events).await?;
     pass.lists_all = true;
     let known: BTreeSet<MailboxId> = pass.records.keys().copied().collect();
     let mut mirrored = pass.judge_mailboxes(only).await?;

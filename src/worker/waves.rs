@@ -33,7 +33,8 @@ impl Pass<'_> {
         let mut failed = self.stranded(&plans, observed).await?;
         let mut touched = BTreeSet::new();
         for (phase, mut works) in waves(&plans, &next, self.job.group) {
-            if phase == Phase::Add {
+            // Where messages have labels, what is fetched for one of them is looked for before the next is asked for.
+            if phase == Phase::Add && !self.quirks.labels {
                 let inbox = self.records.values().find(|record| record.name.is_inbox()).map(|record| record.id);
                 for flight in flights(&mut works, self.job.group, inbox) {
                     self.fetch_flight(flight, observed).await?;

@@ -256,6 +256,15 @@ fn with_move(profile: Profile) -> Profile {
     if profile.has("MOVE") { profile } else { profile.with(&["MOVE"]) }
 }
 
+/// The roles of Gmail's own mailboxes.
+fn gmail_roles(server: &Server) {
+    server.with(|model| {
+        for (name, role) in [("All Mail", "\\All"), ("Important", "\\Important"), ("Trash", "\\Trash")] {
+            model.mailbox_mut("ann", name).expect("it is there").role = Some(role.to_owned());
+        }
+    });
+}
+
 /// All of them.
 #[rustfmt::skip]
 pub fn scenarios() -> Vec<Scenario> {
@@ -725,6 +734,38 @@ pub fn scenarios() -> Vec<Scenario> {
             server.rule(When::verb("UID FETCH").containing("BODY.PEEK[]"), Act::RefuseUid(2));
         })
         .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
+    ]);
+    all.extend([
+        s("Gmail: each label is a mailbox, and what shows all mail is left out", "
+            INBOX     | a   | a b:S   | = | a b:S   | =
+            Work      | a c | a b:S c | = | a b:S c | =
+            All Mail  | a c | a b:S c | = | a b:S c | =
+            Important | a   | a b:S   | = | a b:S   | =
+            Trash     | .   | =       | = | .       | =")
+        .roles(gmail_roles)
+        .not_mirrored(&["All Mail", "Important"])
+        .one_profile()
+        .profile(|_| Profile::gmail()),
+        s("Gmail: deleted under one label it stays under the other, under the last it goes to the Trash", "
+            INBOX     | a b d | = | a | a     | =
+            Work      | b c d | = | b | b     | =
+            All Mail  | a b c d | = | = | a b | =
+            Important | a b   | = | = | a b   | =
+            Trash     | .     | = | = | c d   | =")
+        .roles(gmail_roles)
+        .not_mirrored(&["All Mail", "Important"])
+        .one_profile()
+        .profile(|_| Profile::gmail()),
+        s("Gmail: expunged is moved to the Trash, and gone from there", "
+            INBOX     | a b   | =   | a   | a   | =
+            All Mail  | a b   | =   | =   | a   | =
+            Important | .     | =   | =   | .   | =
+            Trash     | c d   | =   | d   | b d | =")
+        .account("delete = \"expunge\"")
+        .roles(gmail_roles)
+        .not_mirrored(&["All Mail", "Important"])
+        .one_profile()
+        .profile(|_| Profile::gmail()),
     ]);
     all.push(s("more than one window of fetches", "
             INBOX   | a | a m1..m140 | = | a m1..m140 | ="));

@@ -71,7 +71,7 @@ pub struct FetchedHeader {
 /// What FETCH responses tell of each message; a later one completes or corrects an earlier one.
 #[derive(Default)]
 pub(super) struct Gathering {
-    messages: BTreeMap<Uid, Fetch>,
+    pub(super) messages: BTreeMap<Uid, Fetch>,
     /// FETCH responses that did not say of which message they speak.
     pub(super) nameless: usize,
 }
@@ -87,6 +87,8 @@ impl Gathering {
         known.size = fetch.size.or(known.size);
         known.internal_date = fetch.internal_date.or(known.internal_date);
         known.mod_seq = fetch.mod_seq.or(known.mod_seq);
+        known.labels.message = fetch.labels.message.or(known.labels.message);
+        known.labels.labels.extend(fetch.labels.labels);
         // The first body stands: a second one is not what was asked for.
         known.body = known.body.take().or(fetch.body);
         known.header = known.header.take().or(fetch.header);
@@ -254,7 +256,7 @@ impl Imap {
         Ok(messages.into_iter().map(entry).collect())
     }
 
-    async fn gather(&mut self, uids: &UidSet, items: &str) -> Result<Gathering, Error> {
+    pub(super) async fn gather(&mut self, uids: &UidSet, items: &str) -> Result<Gathering, Error> {
         let commands = Command::over(FETCH, uids, items);
         let mut gathered = Gathering::default();
         let mut octets = 0;

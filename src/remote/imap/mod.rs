@@ -13,6 +13,7 @@ mod date;
 mod fetch;
 mod flight;
 mod framer;
+mod labels;
 mod list;
 mod login;
 mod response;

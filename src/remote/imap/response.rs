@@ -7,6 +7,7 @@ use super::condition::{Condition, words};
 use super::date;
 use super::syntax::{Cursor, Value, number, set_of_ranges, uid, uid_set};
 use crate::mail::{Flags, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+use crate::remote::quirks::Labels;
 
 /// One response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(super) struct Fetch {
     pub(super) size: Option<u64>,
     pub(super) internal_date: Option<i64>,
     pub(super) mod_seq: Option<ModSeq>,
+    /// X-GM-MSGID and X-GM-LABELS.
+    pub(super) labels: Labels,
     /// `BODY[]` (RFC 9051, section 6.4.5).
     pub(super) body: Option<Section>,
     /// `BODY[HEADER]` and `BODY[HEADER.FIELDS (...)]`.
@@ -185,6 +188,11 @@ impl Fetch {
                 b"INTERNALDATE" => fetch.internal_date = value.text().and_then(date::parse),
                 b"MODSEQ" => {
                     fetch.mod_seq = value.list().and_then(|l| l.first()).and_then(Value::number).and_then(ModSeq::new);
+                }
+                b"X-GM-MSGID" => fetch.labels.message = value.number(),
+                b"X-GM-LABELS" => {
+                    let labels = value.list().into_iter().flatten().filter_map(Value::text);
+                    fetch.labels.labels = labels.map(str::to_owned).collect();
                 }
                 b"BODY[]" => fetch.body = section(value),
                 name if name.starts_with(b"BODY[HEADER") => fetch.header = section(value),
@@ -370,6 +378,15 @@ mod tests {
         };
         assert_eq!((fetch.uid, fetch.flags, fetch.internal_date), (Uid::new(7), None, None));
         assert_eq!(fetch.mod_seq, ModSeq::new(12));
+    }
+
+    #[test]
+    fn the_labels_of_gmail_are_read() {
+        let line =
+            r#"* 1 FETCH (X-GM-MSGID 1278455344230334865 X-GM-LABELS ("\\Inbox" Work "Muy importante" "a (b)") UID 7)"#;
+        let Untagged::Fetch(fetch) = untagged(line) else { panic!("not a FETCH") };
+        assert_eq!(fetch.labels.message, Some(1_278_455_344_230_334_865));
+        assert_eq!(fetch.labels.labels, ["\\Inbox", "Work", "Muy importante", "a (b)"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::mail::{SpecialUse, escape};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Capabilities, Listing, Tier};
 use crate::remote::session::{self, Opened, Reached};
-use crate::remote::{Endpoint, Secret, Target, secret};
+use crate::remote::{Endpoint, Quirks, Secret, Target, secret};
 use crate::sync::Standing;
 use crate::worker::{Job, map};
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub(super) async fn look_there(job: &Job) -> Vec<Finding> {
         findings.extend(skip(0, "there is no secret to log in with"));
         return findings;
     }
-    let Opened { imap, listing, mechanism, .. } = match session::log_in(reached, &endpoint).await {
+    let Opened { imap, listing, mechanism, quirks, .. } = match session::log_in(reached, &endpoint).await {
         Ok(opened) => opened,
         Err(error) => {
             findings.push(Finding::error(Check::Login, error));
@@ -57,8 +57,10 @@ pub(super) async fn look_there(job: &Job) -> Vec<Finding> {
             |mechanism| format!("{user} is let in, with {mechanism}"),
         ),
     ));
-    findings.push(able(imap.capabilities(), imap.tier(), &job.endpoint.disabled_extensions));
-    findings.push(mailboxes(job, listing));
+    let mut able = able(imap.capabilities(), imap.tier(), &job.endpoint.disabled_extensions);
+    able.notes.extend(quirks.told().into_iter().map(str::to_owned));
+    findings.push(able);
+    findings.push(mailboxes(job, &quirks, listing));
     let _ = imap.logout().await;
     findings
 }
@@ -120,11 +122,12 @@ fn able(capabilities: &Capabilities, tier: Tier, disabled: &[String]) -> Finding
     Finding { notes, ..Finding::ok(Check::Server, tells) }
 }
 
-fn mailboxes(job: &Job, listing: Result<Listing, ImapError>) -> Finding {
+fn mailboxes(job: &Job, quirks: &Quirks, listing: Result<Listing, ImapError>) -> Finding {
     let listing = match listing {
         Ok(listing) => listing,
         Err(error) => return Finding::error(Check::Mailboxes, error),
     };
+    let job = &map::without(job, map::views(job, quirks, &listing));
     let mapping = match map::mapping(job, &listing, &[]) {
         Ok(mapping) => mapping,
         Err(error) => {

@@ -140,6 +140,14 @@ impl Profile {
         }
     }
 
+    /// As Gmail: mod-sequences without QRESYNC, and labels. Messages of the same bytes are one message with several labels;
+    /// expunging takes one off, moving to the Trash takes all.
+    pub fn gmail() -> Self {
+        Self { name: "Gimap", append_limit: Some(35_651_584), ..Self::full() }
+            .without(&["QRESYNC", "MULTIAPPEND", "OBJECTID"])
+            .with(&["X-GM-EXT-1", "APPENDLIMIT=35651584"])
+    }
+
     pub fn without(mut self, gone: &[&str]) -> Self {
         self.capabilities.retain(|capability| !gone.contains(capability));
         self.before_login.retain(|capability| !gone.contains(capability));

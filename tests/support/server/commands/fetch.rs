@@ -12,6 +12,8 @@ enum Item {
     InternalDate,
     ModSeq,
     EmailId,
+    GmailMessage,
+    GmailLabels,
     Body(Section),
 }
 
@@ -150,12 +152,33 @@ fn value(scene: &Scene<'_>, mailbox: &Mailbox, message: &Message, uid: u32, item
         Item::InternalDate => format!("INTERNALDATE \"{}\"", message.internal_date),
         Item::ModSeq => format!("MODSEQ ({})", message.mod_seq),
         Item::EmailId => format!("EMAILID ({})", message.email_id),
+        Item::GmailMessage => format!("X-GM-MSGID {}", gmail_number(&message.body)),
+        Item::GmailLabels => format!("X-GM-LABELS ({})", gmail_labels(scene, message).join(" ")),
         Item::Body(section) => {
             let bytes = section.read(&message.body);
             return [format!("{} {{{}}}\r\n", section.label, bytes.len()).as_bytes(), &bytes].concat();
         }
     };
     text.into_bytes()
+}
+
+/// The same for the same bytes (FNV-1a).
+fn gmail_number(body: &[u8]) -> u64 {
+    body.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)) >> 1
+}
+
+/// The other mailboxes that show the message, by Gmail's names for them.
+fn gmail_labels(scene: &Scene<'_>, message: &Message) -> Vec<String> {
+    let Some(account) = scene.model.accounts.get(&scene.user) else { return Vec::new() };
+    let shows = |mailbox: &Mailbox| mailbox.messages.values().any(|other| other.body == message.body);
+    let others = account.mailboxes.iter().filter(|(name, mailbox)| **name != scene.name && shows(mailbox));
+    let label = |(name, mailbox): (&String, &Mailbox)| match mailbox.role.as_deref() {
+        Some("\\All" | "\\Trash") => None,
+        Some(role) => Some(format!("\"\\{role}\"")),
+        None if name == "INBOX" => Some("\"\\\\Inbox\"".to_owned()),
+        None => Some(render::astring(name)),
+    };
+    others.filter_map(label).collect()
 }
 
 fn parse_item(scene: &Scene<'_>, item: &Arg) -> Option<Item> {
@@ -168,6 +191,8 @@ fn parse_item(scene: &Scene<'_>, item: &Arg) -> Option<Item> {
         "INTERNALDATE" => Item::InternalDate,
         "MODSEQ" if profile.has("CONDSTORE") => Item::ModSeq,
         "EMAILID" if profile.has("OBJECTID") => Item::EmailId,
+        "X-GM-MSGID" if profile.has("X-GM-EXT-1") => Item::GmailMessage,
+        "X-GM-LABELS" if profile.has("X-GM-EXT-1") => Item::GmailLabels,
         body => Item::Body(Section::parse(body)?),
     })
 }

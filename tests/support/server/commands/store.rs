@@ -82,6 +82,9 @@ pub fn copy(scene: &mut Scene<'_>, args: &[Arg], moving: bool) -> Option<Reply> 
     }
     let author = scene.session.author();
     let pairs = scene.model.copy(author, &scene.user, &scene.name, &uids, &to);
+    if scene.session.profile.has("X-GM-EXT-1") {
+        take_labels(scene, &uids, &to);
+    }
     let (from, into): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
     if moving {
         scene.model.expunge(author, &scene.user, &scene.name, &from);
@@ -101,6 +104,24 @@ pub fn copy(scene: &mut Scene<'_>, args: &[Arg], moving: bool) -> Option<Reply> 
     } else {
         Reply::ok(&format!("{code} Copy completed."))
     })
+}
+
+/// What goes to Gmail's Trash leaves every other mailbox, but for this one, which the command itself is about.
+fn take_labels(scene: &mut Scene<'_>, uids: &[u32], to: &str) {
+    if scene.model.mailbox(&scene.user, to).and_then(|target| target.role.as_deref()) != Some("\\Trash") {
+        return;
+    }
+    let moved = |uid: &u32| scene.mailbox().messages.get(uid).map(|message| message.body.clone());
+    let bodies: Vec<_> = uids.iter().filter_map(moved).collect();
+    let Some(account) = scene.model.accounts.get(&scene.user) else { return };
+    let others = account.mailboxes.iter().filter(|(name, _)| **name != scene.name && *name != to);
+    let shown = others.map(|(name, mailbox)| {
+        let same = mailbox.messages.iter().filter(|(_, message)| bodies.contains(&message.body));
+        (name.clone(), same.map(|(uid, _)| *uid).collect::<Vec<u32>>())
+    });
+    for (name, uids) in shown.collect::<Vec<_>>() {
+        scene.model.expunge(scene.session.author(), &scene.user, &name, &uids);
+    }
 }
 
 pub fn expunge(scene: &mut Scene<'_>, args: &[Arg]) -> Option<Reply> {
