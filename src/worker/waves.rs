@@ -44,14 +44,13 @@ impl Pass<'_> {
                 if phase == Phase::Remove {
                     spare(&mut actions, self.pictures.entry(mailbox).or_default(), &failed);
                 }
-                let Some(seen) = observed.get(&mailbox) else { continue };
                 touched.extend(from.keys().copied());
-                failed.extend(self.measure(mailbox, &mut actions, seen).await?);
+                touched.extend(actions.iter().filter_map(|action| action.origin().map(|origin| origin.mailbox)));
                 if actions.is_empty() {
                     continue;
                 }
                 let work = Work::Messages { mailbox, uid_validity, actions, from };
-                failed.extend(self.batch(work, seen).await?);
+                failed.extend(self.batch(work, observed).await?);
             }
         }
         Ok(touched)
