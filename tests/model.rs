@@ -10,8 +10,9 @@
 
 use mailtwin::mail::{BaseName, Fingerprint, FlagChange, Flags, ModSeq, SystemFlag, Uid, UidSet, UidValidity};
 use mailtwin::sync::{
-    Action, Batch, BatchId, Change, Checkpoint, Delta, Limits, LocalView, MailboxId, MailboxPlan, Numbers, Outcome,
-    Picture, Policy, RemoteView, Route, Rules, Trace, Work, questions, reconcile, recover, settle, waves,
+    Action, Arrived, Batch, BatchId, Change, Checkpoint, Delta, Evidence, Limits, LocalView, MailboxId, MailboxPlan,
+    Numbers, Outcome, Picture, Policy, RemoteView, Route, Rules, Scene, Trace, Work, pair_up, questions, reconcile,
+    recover, settle, settle_origin, waves,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,8 +47,10 @@ struct World {
     next_body: u8,
     /// The next listing is cut short by the server, which says OK.
     cut: bool,
-    /// Whether the server tells the UID of what is uploaded.
-    uidplus: bool,
+    server: Server,
+    /// What was uploaded and fetched, body by body.
+    uploads: Vec<u8>,
+    fetches: Vec<u8>,
     /// What the users did, to judge the end by.
     deleted: BTreeSet<u8>,
     moved_here: BTreeSet<u8>,
@@ -55,6 +58,17 @@ struct World {
     toggled: BTreeMap<u8, u8>,
     seen_there: BTreeSet<u8>,
     seen_here: BTreeSet<u8>,
+}
+
+/// What the server can do.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Server {
+    /// It moves, and tells the UIDs of what is uploaded, copied or moved.
+    Moves,
+    /// It only copies, and tells the UIDs.
+    Copies,
+    /// It only copies, and tells nothing.
+    Plain,
 }
 
 const EPOCH: u32 = 7;
@@ -68,7 +82,7 @@ fn seen() -> Flags {
 }
 
 fn print(body: u8) -> Fingerprint {
-    Fingerprint { message_id: None, size: 1, header: [body; 16], body: [body; 16] }
+    Fingerprint { message_id: Some([body; 8]), size: 1, header: [body; 16], body: [body; 16] }
 }
 
 fn toggle(flags: &mut Flags) {
@@ -184,7 +198,7 @@ impl Fuel {
 }
 
 impl World {
-    fn new(uidplus: bool) -> Self {
+    fn new(server: Server) -> Self {
         Self {
             boxes: [Mailbox::new(), Mailbox::new()],
             batches: vec![],
@@ -192,7 +206,9 @@ impl World {
             next_name: 1,
             next_body: 1,
             cut: false,
-            uidplus,
+            server,
+            uploads: vec![],
+            fetches: vec![],
             deleted: BTreeSet::new(),
             moved_here: BTreeSet::new(),
             moved_there: BTreeSet::new(),
@@ -267,12 +283,17 @@ impl World {
     }
 
     fn plans(&mut self, views: &[RemoteView]) -> Vec<MailboxPlan> {
-        (0..2)
+        let mut plans: Vec<MailboxPlan> = (0..2)
             .map(|i| {
                 let mailbox = self.boxes[i].clone();
                 let mut fresh = || self.fresh();
                 let (local, rules) = (mailbox.local_view(), mailbox.rules());
-                let done = reconcile(&mailbox.picture, &views[i], &local, &rules, &mut fresh);
+                let mut done = reconcile(&mailbox.picture, &views[i], &local, &rules, &mut fresh);
+                for action in &mut done.actions {
+                    if let Action::Append { name, print: look, .. } = action {
+                        *look = mailbox.local.get(name).map(|(body, _)| print(*body));
+                    }
+                }
                 MailboxPlan {
                     mailbox: MailboxId(i as u32),
                     name: mailtwin::mail::MailboxName::inbox(),
@@ -281,7 +302,34 @@ impl World {
                     notes: done.notes,
                 }
             })
-            .collect()
+            .collect();
+        let locals: Vec<LocalView> = self.boxes.iter().map(Mailbox::local_view).collect();
+        let mut scenes: Vec<Scene<'_>> = plans
+            .iter_mut()
+            .enumerate()
+            .map(|(i, plan)| Scene {
+                plan,
+                picture: &self.boxes[i].picture,
+                remote: &views[i],
+                local: &locals[i],
+                is_trash: false,
+            })
+            .collect();
+        pair_up(&mut scenes, &self.evidence());
+        plans
+    }
+
+    /// What server and Maildir tell when asked: every message has a Message-ID, and all have one date.
+    fn evidence(&self) -> Evidence {
+        let mut evidence = Evidence::default();
+        for (i, mailbox) in (0..).zip(&self.boxes) {
+            for (uid, (body, ..)) in &mailbox.remote {
+                let arrived = Arrived { message_id: Some([*body; 8]), size: Some(1), date: Some(0) };
+                evidence.arrived.insert((MailboxId(i), *uid), arrived);
+            }
+            evidence.dates.extend(mailbox.local.keys().map(|name| ((MailboxId(i), name.clone()), 0)));
+        }
+        evidence
     }
 
     fn recover(&mut self, views: &[RemoteView], fuel: &mut Fuel) -> Result<(), Died> {
@@ -293,17 +341,20 @@ impl World {
                 (
                     id,
                     there
-                        .map(|(uid, (body, ..))| (*uid, Trace { message_id: None, header: [*body; 16], size: 1 }))
+                        .map(|(uid, (body, ..))| {
+                            (*uid, Trace { message_id: Some([*body; 8]), header: [*body; 16], size: 1 })
+                        })
                         .collect(),
                 )
             })
             .collect();
         fuel.step()?;
         let locals = (0..2).map(|i| (MailboxId(i), self.boxes[i as usize].local_view())).collect();
-        for (i, view) in views.iter().enumerate() {
-            let picture = &self.boxes[i].picture;
-            let changes = recover(&self.batches, MailboxId(i as u32), picture, view, &locals, &traces);
-            changes.into_iter().for_each(|change| self.boxes[i].picture.apply(change));
+        let remotes = (0..).map(MailboxId).zip(views.iter().cloned()).collect();
+        for i in 0..2 {
+            let pictures = (0..2).map(|i| (MailboxId(i), self.boxes[i as usize].picture.clone())).collect();
+            let changes = recover(&self.batches, MailboxId(i), &pictures, &remotes, &locals, &traces);
+            changes.into_iter().for_each(|(of, change)| self.boxes[of.0 as usize].picture.apply(change));
         }
         self.batches.clear();
         Ok(())
@@ -312,7 +363,6 @@ impl World {
     fn wave(&mut self, works: Vec<Work>, fuel: &mut Fuel, mutation: Mutation) -> Result<(), Died> {
         let mut begun = Vec::new();
         for work in works {
-            let work = self.with_prints(work);
             begun.push(Batch { id: BatchId(self.next_batch), generation: 1, work });
             self.next_batch += 1;
         }
@@ -340,6 +390,10 @@ impl World {
         for (mailbox, action, outcome) in &settled {
             let picture = &mut self.boxes[mailbox.0 as usize].picture;
             settle(picture, action, outcome, 0).into_iter().for_each(|change| picture.apply(change));
+            if let Some(origin) = action.origin() {
+                let picture = &mut self.boxes[origin.mailbox.0 as usize].picture;
+                settle_origin(picture, action, outcome).into_iter().for_each(|change| picture.apply(change));
+            }
         }
         self.batches.retain(|b| open.contains(&b.id) || !begun.iter().any(|closed| closed.id == b.id));
         if mutation == Mutation::SettleBeforeExecute {
@@ -350,25 +404,9 @@ impl World {
         Ok(())
     }
 
-    fn with_prints(&self, work: Work) -> Work {
-        let Work::Messages { mailbox, uid_validity, actions, from } = work else { return work };
-        let local = &self.boxes[mailbox.0 as usize].local;
-        let actions = actions
-            .into_iter()
-            .map(|action| match action {
-                Action::Append { name, flags, .. } => {
-                    let print = local.get(&name).map(|(body, _)| print(*body));
-                    Action::Append { name, flags, print }
-                }
-                other => other,
-            })
-            .collect();
-        Work::Messages { mailbox, uid_validity, actions, from }
-    }
-
     /// The effect of an action on the sides.
     fn execute(&mut self, id: MailboxId, action: &Action, fuel: &mut Fuel) -> Result<Outcome, Died> {
-        let uidplus = self.uidplus;
+        let server = self.server;
         let mailbox = &mut self.boxes[id.0 as usize];
         Ok(match action {
             Action::Fetch { uid, name, flags } => match mailbox.remote.get(uid) {
@@ -377,6 +415,7 @@ impl World {
                     fuel.step()?;
                     mailbox.local.insert(name.clone(), (body, flags.clone()));
                     self.seen_here.insert(body);
+                    self.fetches.push(body);
                     Outcome::Fetched(print(body))
                 }
                 None => Outcome::Removed,
@@ -387,7 +426,8 @@ impl World {
                     fuel.step()?;
                     let uid = mailbox.add_remote(body, flags.clone());
                     self.seen_there.insert(body);
-                    if uidplus { Outcome::Appended(uid, None) } else { Outcome::Stored }
+                    self.uploads.push(body);
+                    if server == Server::Plain { Outcome::Stored } else { Outcome::Appended(uid, None) }
                 }
                 None => Outcome::Moot,
             },
@@ -420,6 +460,41 @@ impl World {
                 Outcome::Removed
             }
             Action::Restore { .. } | Action::Withdraw { .. } => unreachable!("no plan of a pass brings anything back"),
+            Action::CopyRemote { origin, name, .. } | Action::MoveRemote { origin, name, .. } => {
+                let from = origin.mailbox.0 as usize;
+                let moves = matches!(action, Action::MoveRemote { .. });
+                let is_here = mailbox.local.contains_key(name);
+                let Some((body, flags, _)) = self.boxes[from].remote.get(&origin.uid).cloned().filter(|_| is_here)
+                else {
+                    return Ok(Outcome::Moot);
+                };
+                fuel.step()?;
+                if moves && server == Server::Moves {
+                    self.boxes[from].expunge(origin.uid);
+                }
+                let uid = self.boxes[id.0 as usize].add_remote(body, flags);
+                match (server, moves) {
+                    (Server::Plain, _) => Outcome::Unknown,
+                    (_, false) => Outcome::Appended(uid, None),
+                    (Server::Moves, true) => Outcome::Moved(uid, None),
+                    (Server::Copies, true) => {
+                        fuel.step()?;
+                        self.boxes[from].expunge(origin.uid);
+                        Outcome::Moved(uid, None)
+                    }
+                }
+            }
+            Action::MoveLocal { uid, origin, was, name, .. } => {
+                let Some(message) = self.boxes[origin.mailbox.0 as usize].local.remove(was) else {
+                    return Ok(Outcome::Moot);
+                };
+                if let Err(died) = fuel.step() {
+                    self.boxes[origin.mailbox.0 as usize].local.insert(was.clone(), message);
+                    return Err(died);
+                }
+                self.boxes[id.0 as usize].local.insert(name.clone(), message);
+                Outcome::Moved(*uid, None)
+            }
         })
     }
 
@@ -432,6 +507,9 @@ impl World {
             Action::SetFlags { .. } => Outcome::FlagsSet { remote: true, local: true },
             Action::DeleteRemote { .. } | Action::DeleteLocal { .. } => Outcome::Removed,
             Action::Restore { .. } | Action::Withdraw { .. } => unreachable!("no plan of a pass brings anything back"),
+            Action::CopyRemote { .. } => Outcome::Appended(mailbox.uid_next, None),
+            Action::MoveRemote { .. } => Outcome::Moved(mailbox.uid_next, None),
+            Action::MoveLocal { uid, .. } => Outcome::Moved(*uid, None),
         }
     }
 
@@ -523,6 +601,23 @@ impl World {
         Ok(())
     }
 
+    /// Holds where nothing crashed: what both sides had, and was moved on one of them, was neither uploaded nor fetched.
+    fn nothing_transferred_for_moves(&self, messages: usize) -> Result<(), &'static str> {
+        for body in 1..=messages as u8 {
+            let (here, there) = (self.moved_here.contains(&body), self.moved_there.contains(&body));
+            if self.deleted.contains(&body) || (here && there) {
+                continue;
+            }
+            if here && self.uploads.contains(&body) {
+                return Err("a message that was moved here was uploaded");
+            }
+            if there && self.fetches.contains(&body) {
+                return Err("a message that was moved there was fetched");
+            }
+        }
+        Ok(())
+    }
+
     /// Holds at rest.
     ///
     /// Two windows cannot be decided from the views: after a crash and before the recovery, a user deletes the message
@@ -609,13 +704,14 @@ const EDITS: [Edit; 14] = [
 ];
 
 /// Runs every schedule; stops at the first violation.
-fn every_schedule(messages: usize, uidplus: bool, mutation: Mutation) -> Result<u64, String> {
+fn every_schedule(messages: usize, server: Server, mutation: Mutation) -> Result<u64, String> {
     const FULL: u32 = 1000;
-    let mut start = World::new(uidplus);
+    let mut start = World::new(server);
     for i in 0..messages {
         start.edit(if i % 2 == 0 { Edit::AddHere } else { Edit::AddThere });
     }
     assert!(start.run(&mut Fuel(FULL), Mutation::None).is_ok());
+    (start.uploads, start.fetches) = (vec![], vec![]);
     let mut count = 0;
     for first in EDITS {
         for second in EDITS {
@@ -629,9 +725,10 @@ fn every_schedule(messages: usize, uidplus: bool, mutation: Mutation) -> Result<
                     let World { boxes, .. } = world;
                     let boxes: Vec<_> = boxes.iter().map(|b| (&b.remote, &b.local)).collect();
                     format!(
-                        "{error}: {messages} messages, {first:?}, {second:?}, crash at {fuel}, {third:?}: {boxes:?}"
+                        "{error}: {messages} messages, {server:?}, {first:?}, {second:?}, crash at {fuel}, {third:?}: {boxes:?}"
                     )
                 };
+                let whole = finished;
                 crashed.never_away().map_err(|e| told(&crashed, Edit::Nothing, e))?;
                 for third in EDITS {
                     let mut again = crashed.clone();
@@ -649,6 +746,9 @@ fn every_schedule(messages: usize, uidplus: bool, mutation: Mutation) -> Result<
                             assert!(end.run(&mut Fuel(FULL), mutation).is_ok());
                         }
                         count += 1;
+                        if whole && finished {
+                            end.nothing_transferred_for_moves(messages).map_err(|e| told(&end, third, e))?;
+                        }
                         end.at_rest(window).map_err(|e| format!("{} again at {fuel}", told(&end, third, e)))?;
                         if finished {
                             break;
@@ -666,9 +766,9 @@ fn every_schedule(messages: usize, uidplus: bool, mutation: Mutation) -> Result<
 
 #[test]
 fn no_schedule_of_edits_and_crashes_loses_doubles_or_diverges() {
-    let runs: Vec<_> = [(0, true), (0, false), (1, true), (1, false), (2, true), (2, false)]
-        .into_iter()
-        .map(|(messages, uidplus)| std::thread::spawn(move || every_schedule(messages, uidplus, Mutation::None)))
+    let worlds = (0..=2).flat_map(|messages| [Server::Moves, Server::Copies, Server::Plain].map(|s| (messages, s)));
+    let runs: Vec<_> = worlds
+        .map(|(messages, server)| std::thread::spawn(move || every_schedule(messages, server, Mutation::None)))
         .collect();
     let counts: Vec<u64> = runs.into_iter().map(|r| r.join().expect("no panic").expect("no violation")).collect();
     let sum: u64 = counts.iter().sum();
@@ -677,7 +777,7 @@ fn no_schedule_of_edits_and_crashes_loses_doubles_or_diverges() {
 }
 
 fn caught(mutation: Mutation) {
-    let found = [(0, true), (1, true), (2, true)].iter().find_map(|(m, u)| every_schedule(*m, *u, mutation).err());
+    let found = (0..=2).find_map(|messages| every_schedule(messages, Server::Moves, mutation).err());
     println!("{mutation:?}: {}", found.expect("the model does not notice this mutation"));
 }
 

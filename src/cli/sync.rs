@@ -97,6 +97,13 @@ pub(super) async fn watch<T, F: Future<Output = Result<T, Error>>>(
                 output.note(format!("{}: files are missing in the Maildir; looking again in {after}", job.account));
             }
             Event::LookingAgain(_) => {}
+            Event::WaitingForMoves(after) => {
+                let after = humantime::format_duration(after);
+                output.note(format!(
+                    "{}: messages were copied a moment ago, or moved; looking again in {after}",
+                    job.account
+                ));
+            }
             Event::Planned { fetch, append, other } => {
                 total = done + (fetch + append + other) as u64;
                 if total > done {
@@ -140,6 +147,9 @@ fn summary(account: &str, report: &Report) -> String {
         (report.fetched, "fetched"),
         (report.appended, "uploaded"),
         (report.flagged, "with other flags"),
+        (report.moved_here, "moved here"),
+        (report.moved_there, "moved on the server"),
+        (report.copied, "copied on the server"),
         (report.removed_here, "removed here"),
         (report.removed_there, "removed on the server"),
         (report.quarantined, "failed, see `mailtwin status`"),

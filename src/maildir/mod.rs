@@ -10,6 +10,7 @@ mod dir;
 mod error;
 mod file_system;
 mod folder;
+mod handover;
 mod keywords;
 mod layout;
 mod letters;
@@ -29,6 +30,7 @@ pub use deliver::{Arrival, Delivery, Staged, link_message, place, publish, sweep
 pub use error::{Error, Unavailable};
 pub use file_system::FileSystem;
 pub use folder::{Folder, Inode, discover};
+pub use handover::{FileTimes, Handover, hand_over};
 pub use layout::{HostileName, Layout, LocalPath, NoRemoteName, collides, to_local, to_remote};
 pub use letters::{Keywords, Letters};
 pub use mapping::Mapping;

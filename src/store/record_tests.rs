@@ -171,6 +171,10 @@ fn the_bytes_of_format_1_stay_what_they_are() {
     };
     let flags = || Flags::parse("\\Seen");
     let change = |from: &str, to: &str| crate::mail::FlagChange::between(&Flags::parse(from), &Flags::parse(to));
+    let print = || samples::ordinary_pair(1).print.expect("it has one");
+    let elsewhere = MailboxName::inbox();
+    let origin =
+        || Origin { mailbox: MailboxId(9), mailbox_name: elsewhere.clone(), uid_validity: epoch(78), uid: uid(71) };
     let messages = Work::Messages {
         mailbox: here,
         uid_validity: epoch(77),
@@ -196,6 +200,16 @@ fn the_bytes_of_format_1_stay_what_they_are() {
                 number: 12,
             },
             Action::Withdraw { uid: uid(71), name: name("w"), number: 13 },
+            Action::CopyRemote { origin: origin(), name: name("c"), agreed: flags(), print: print() },
+            Action::MoveRemote { origin: origin(), was: name("w"), name: name("m"), agreed: flags(), print: print() },
+            Action::MoveLocal {
+                uid: uid(70),
+                origin: origin(),
+                was: name("w"),
+                name: name("n"),
+                agreed: flags(),
+                print: print(),
+            },
         ],
         from: BTreeMap::from([(here, (epoch(77), uid(69)))]),
     };

@@ -156,7 +156,17 @@ pub(super) fn uploads() -> impl Strategy<Value = Uploads> {
     prop::option::of(quarantines()).prop_map(|paused| Uploads { paused })
 }
 
+fn origins() -> impl Strategy<Value = Origin> {
+    (any::<u32>(), mailbox_names(), 1u32.., uids()).prop_map(|(id, mailbox_name, validity, uid)| Origin {
+        mailbox: MailboxId(id),
+        mailbox_name,
+        uid_validity: epoch(validity),
+        uid,
+    })
+}
+
 pub(super) fn actions() -> impl Strategy<Value = Action> {
+    let moved = || (origins(), names(), names(), flags(), prints());
     let change = || prop::option::of((flags(), flags()).prop_map(|(add, remove)| FlagChange { add, remove }));
     let route = prop_oneof![any::<u32>().prop_map(|id| Route::Trash(MailboxId(id))), Just(Route::Expunge)];
     prop_oneof![
@@ -184,6 +194,16 @@ pub(super) fn actions() -> impl Strategy<Value = Action> {
             Action::Restore { name, flags, print, from: Source::Retention, stays: false, number }
         }),
         (uids(), names(), any::<u64>()).prop_map(|(uid, name, number)| Action::Withdraw { uid, name, number }),
+        moved().prop_map(|(origin, _, name, agreed, print)| Action::CopyRemote { origin, name, agreed, print }),
+        moved().prop_map(|(origin, was, name, agreed, print)| Action::MoveRemote { origin, was, name, agreed, print }),
+        (uids(), moved()).prop_map(|(uid, (origin, was, name, agreed, print))| Action::MoveLocal {
+            uid,
+            origin,
+            was,
+            name,
+            agreed,
+            print,
+        }),
     ]
 }
 

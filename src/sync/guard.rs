@@ -175,7 +175,12 @@ fn hold(watched: &mut Watched<'_>, gone: Side, set: u32) {
                 let flags = watched.picture.local(name).map(|l| l.flags.clone()).unwrap_or_default();
                 Change::Local(name.clone(), Some(Lone { flags, why: Why::Held(hold) }))
             }
-            Action::Fetch { .. } | Action::Append { .. } | Action::SetFlags { .. } => continue,
+            Action::Fetch { .. }
+            | Action::Append { .. }
+            | Action::SetFlags { .. }
+            | Action::CopyRemote { .. }
+            | Action::MoveRemote { .. }
+            | Action::MoveLocal { .. } => continue,
             Action::Restore { .. } | Action::Withdraw { .. } => continue,
         };
         watched.plan.notes.push(Note { change, kind: NoteKind::Hold(gone) });

@@ -120,6 +120,9 @@ fn fetched(action: &Action) -> Option<Uid> {
         | Action::SetFlags { .. }
         | Action::DeleteRemote { .. }
         | Action::DeleteLocal { .. }
+        | Action::CopyRemote { .. }
+        | Action::MoveRemote { .. }
+        | Action::MoveLocal { .. }
         | Action::Restore { .. }
         | Action::Withdraw { .. } => None,
     }

@@ -15,7 +15,7 @@ pub fn waves(
     group: usize,
 ) -> Vec<(Phase, Vec<Work>)> {
     let mut waves = Vec::new();
-    for phase in [Phase::Add, Phase::Flags, Phase::Remove] {
+    for phase in [Phase::Add, Phase::Move, Phase::Flags, Phase::Remove] {
         let mut works = Vec::new();
         for plan in plans {
             let actions: Vec<&Action> = plan.actions.iter().filter(|a| a.phase() == phase).collect();
@@ -41,7 +41,13 @@ pub fn spare(actions: &mut Vec<Action>, picture: &Picture, failed: &BTreeSet<Fin
             let print = picture.pair(*uid).and_then(|pair| pair.print);
             !print.is_some_and(|print| failed.contains(&print))
         }
-        Action::Fetch { .. } | Action::Append { .. } | Action::SetFlags { .. } | Action::DeleteLocal { .. } => true,
+        Action::Fetch { .. }
+        | Action::Append { .. }
+        | Action::SetFlags { .. }
+        | Action::DeleteLocal { .. }
+        | Action::CopyRemote { .. }
+        | Action::MoveRemote { .. }
+        | Action::MoveLocal { .. } => true,
         Action::Restore { .. } | Action::Withdraw { .. } => true,
     });
 }

@@ -89,6 +89,58 @@ pub enum Action {
         /// The number of its restoration.
         number: u64,
     },
+    /// Has the server copy a message that another mailbox there has, for a file here with the same bytes: nothing is sent.
+    CopyRemote {
+        /// The message that has the bytes.
+        origin: Origin,
+        /// The file.
+        name: BaseName,
+        /// The flags that are agreed then.
+        agreed: Flags,
+        /// What both look like, by which the copy is found again.
+        print: Fingerprint,
+    },
+    /// Has the server move a message whose file was moved here: nothing is sent.
+    MoveRemote {
+        /// Where the message was.
+        origin: Origin,
+        /// The name that its file had there.
+        was: BaseName,
+        /// The name of its file here.
+        name: BaseName,
+        /// The flags that are agreed then.
+        agreed: Flags,
+        /// What it looks like, by which it is found again.
+        print: Fingerprint,
+    },
+    /// Renames the file of a message that was moved on the server: nothing is fetched.
+    MoveLocal {
+        /// The message, where it is now.
+        uid: Uid,
+        /// Where the message was.
+        origin: Origin,
+        /// The name that its file has there.
+        was: BaseName,
+        /// The name that its file gets here: the same, unless that is taken.
+        name: BaseName,
+        /// The flags that are agreed then.
+        agreed: Flags,
+        /// What it looks like.
+        print: Fingerprint,
+    },
+}
+
+/// A message of the server in another mailbox than the one that an action adds to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Origin {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Its name on the server.
+    pub mailbox_name: MailboxName,
+    /// The epoch that the UID belongs to.
+    pub uid_validity: UidValidity,
+    /// The message.
+    pub uid: Uid,
 }
 
 /// How a message leaves a mailbox of the server.
@@ -128,6 +180,8 @@ pub enum NoteKind {
     Hold(Side),
     /// What is left of a message whose partner is gone is to be transferred as new.
     PutBack,
+    /// A file cannot be sent as it is.
+    Unsendable,
 }
 
 /// The plan of one mailbox.
@@ -273,8 +327,10 @@ pub struct Batch {
 /// The phases of a plan: everything is added before anything is removed, over all mailboxes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Phase {
-    /// Fetch and Append.
+    /// Fetches, uploads, copies.
     Add,
+    /// Moves: what is moved away may have been copied before.
+    Move,
     /// Flags.
     Flags,
     /// Deletions.
@@ -285,7 +341,8 @@ impl Action {
     /// The phase in which the action is done.
     pub fn phase(&self) -> Phase {
         match self {
-            Self::Fetch { .. } | Self::Append { .. } | Self::Restore { .. } => Phase::Add,
+            Self::Fetch { .. } | Self::Append { .. } | Self::CopyRemote { .. } | Self::Restore { .. } => Phase::Add,
+            Self::MoveRemote { .. } | Self::MoveLocal { .. } => Phase::Move,
             Self::SetFlags { .. } => Phase::Flags,
             Self::DeleteRemote { .. } | Self::DeleteLocal { .. } | Self::Withdraw { .. } => Phase::Remove,
         }
@@ -297,22 +354,47 @@ impl Action {
             Self::DeleteRemote { inferred: true, .. } => Some(Side::Local),
             Self::DeleteLocal { inferred: true, .. } => Some(Side::Remote),
             Self::DeleteRemote { .. } | Self::DeleteLocal { .. } => None,
-            Self::Fetch { .. } | Self::Append { .. } | Self::SetFlags { .. } => None,
+            Self::Fetch { .. }
+            | Self::Append { .. }
+            | Self::SetFlags { .. }
+            | Self::CopyRemote { .. }
+            | Self::MoveRemote { .. }
+            | Self::MoveLocal { .. } => None,
             Self::Restore { .. } | Self::Withdraw { .. } => None,
+        }
+    }
+
+    /// The message elsewhere that the action starts from, if it does.
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::CopyRemote { origin, .. } | Self::MoveRemote { origin, .. } | Self::MoveLocal { origin, .. } => {
+                Some(origin)
+            }
+            Self::Fetch { .. }
+            | Self::Append { .. }
+            | Self::SetFlags { .. }
+            | Self::DeleteRemote { .. }
+            | Self::DeleteLocal { .. }
+            | Self::Restore { .. }
+            | Self::Withdraw { .. } => None,
         }
     }
 
     /// The mailbox of the server to which the action adds a message, if it does; `mailbox` is the one that it works on.
     pub fn adds_to(&self, mailbox: MailboxId) -> Option<MailboxId> {
         match self {
-            Self::Append { .. } | Self::Restore { from: Source::Trash { .. }, .. } => Some(mailbox),
+            Self::Append { .. }
+            | Self::CopyRemote { .. }
+            | Self::MoveRemote { .. }
+            | Self::Restore { from: Source::Trash { .. }, .. } => Some(mailbox),
             Self::DeleteRemote { route: Route::Trash(trash), .. } => Some(*trash),
             Self::DeleteRemote { route: Route::Expunge, .. }
             | Self::Fetch { .. }
             | Self::SetFlags { .. }
             | Self::DeleteLocal { .. }
             | Self::Restore { from: Source::Retention, .. }
-            | Self::Withdraw { .. } => None,
+            | Self::Withdraw { .. }
+            | Self::MoveLocal { .. } => None,
         }
     }
 
@@ -325,17 +407,20 @@ impl Action {
             | Self::DeleteRemote { name, .. }
             | Self::DeleteLocal { name, .. }
             | Self::Restore { name, .. }
-            | Self::Withdraw { name, .. } => name,
+            | Self::Withdraw { name, .. }
+            | Self::CopyRemote { name, .. }
+            | Self::MoveRemote { name, .. }
+            | Self::MoveLocal { name, .. } => name,
         }
     }
 
     /// Tells whether something is sent to the server.
     pub fn touches_remote(&self) -> bool {
         match self {
-            Self::Append { .. } | Self::DeleteRemote { .. } => true,
+            Self::Append { .. } | Self::DeleteRemote { .. } | Self::CopyRemote { .. } | Self::MoveRemote { .. } => true,
             Self::Restore { from, .. } => matches!(from, Source::Trash { .. }),
             Self::SetFlags { remote, .. } => remote.is_some(),
-            Self::Fetch { .. } | Self::DeleteLocal { .. } | Self::Withdraw { .. } => false,
+            Self::Fetch { .. } | Self::DeleteLocal { .. } | Self::MoveLocal { .. } | Self::Withdraw { .. } => false,
         }
     }
 }
@@ -390,6 +475,18 @@ impl fmt::Display for Action {
                 write!(f, "bring {name} back: move UID {uid} out of the Trash of the server")
             }
             Self::Withdraw { name, .. } => write!(f, "remove {name} again, which was brought back"),
+            Self::CopyRemote { origin, name, .. } => {
+                let Origin { mailbox_name, uid, .. } = origin;
+                write!(f, "copy UID {uid} of {mailbox_name} to here on the server: {name} is a copy of it")
+            }
+            Self::MoveRemote { origin, .. } => {
+                let Origin { mailbox_name, uid, .. } = origin;
+                write!(f, "move UID {uid} of {mailbox_name} to here on the server: it was moved here")
+            }
+            Self::MoveLocal { origin, was, .. } => {
+                let Origin { mailbox_name, .. } = origin;
+                write!(f, "move {was} from the Maildir of {mailbox_name} to here: it was moved on the server")
+            }
         }
     }
 }

@@ -1,15 +1,15 @@
 //! What came to pass of batches that were begun and never settled.
 //!
 //! A crash leaves a journal that says what was about to be done. Most actions need no recovery: the next plan sees by
-//! itself that a flag is set or a message gone. Three do, for without their memory mail would be doubled: a fetched file
-//! (its name was planned), an uploaded message (found by its looks among the UIDs from the recorded UIDNEXT), and a copy
-//! in the Trash. All open batches of a mailbox are looked at together, else one could claim another's upload.
+//! itself that a flag is set or a message gone. Four do, for without their memory mail would be doubled: a fetched file
+//! (its name was planned), an uploaded or copied message (found by its looks among the UIDs from the recorded UIDNEXT), a
+//! copy in the Trash, and a move, on either side. All open batches of a mailbox are looked at together, else one could claim another's upload.
 
 use crate::mail::{BaseName, Fingerprint, Uid, UidValidity};
 use crate::sync::lacks::settled;
 use crate::sync::picture::{Change, Known, MailboxId, Pair, Picture, Removing};
-use crate::sync::plan::{Action, Batch, Route, Work};
-use crate::sync::settle::superseded;
+use crate::sync::plan::{Action, Batch, Origin, Route, Work};
+use crate::sync::settle::{gone_from, superseded};
 use crate::sync::view::{LocalView, RemoteView};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,19 +64,29 @@ pub fn questions(batches: &[Batch]) -> BTreeMap<MailboxId, (UidValidity, Uid)> {
 
 /// Works out what the open batches of one mailbox did.
 ///
-/// `traces` holds the messages from [`questions`] on, of this mailbox and of the Trash. `remote` and `locals` are complete
+/// `traces` holds the messages from [`questions`] on, of this mailbox and of the Trash. `remotes` and `locals` are complete
 /// pictures taken after the crash; the Maildirs of all mailboxes are asked for, since a reader may have moved a file on
-/// before anybody remembered it.
+/// before anybody remembered it, and the mailboxes from which a batch moves messages have to be among `pictures` and
+/// `remotes`. What follows may concern those too.
 pub fn recover(
     batches: &[Batch],
     mailbox: MailboxId,
-    picture: &Picture,
-    remote: &RemoteView,
+    pictures: &BTreeMap<MailboxId, Picture>,
+    remotes: &BTreeMap<MailboxId, RemoteView>,
     locals: &BTreeMap<MailboxId, LocalView>,
     traces: &BTreeMap<MailboxId, BTreeMap<Uid, Trace>>,
-) -> Vec<Change> {
+) -> Vec<(MailboxId, Change)> {
+    let (Some(picture), Some(remote)) = (pictures.get(&mailbox), remotes.get(&mailbox)) else { return Vec::new() };
+    let is_in = |mailbox: MailboxId, name: &BaseName| locals.get(&mailbox).is_some_and(|l| l.get(name).is_some());
+    // Where a message was moved from: what is still to be done there.
+    let is_there = |origin: &Origin| remotes.get(&origin.mailbox).is_some_and(|r| r.get(origin.uid).is_some());
+    let origin_of = |origin: &Origin| -> Vec<(MailboxId, Change)> {
+        let left = is_there(origin).then_some(Removing::Copied);
+        let left = pictures.get(&origin.mailbox).map(|picture| gone_from(picture, origin.uid, left));
+        left.into_iter().flatten().map(|change| (origin.mailbox, change)).collect()
+    };
     let is_here = |name: &BaseName| locals.values().any(|local| local.get(name).is_some());
-    let mut changes = Vec::new();
+    let mut changes: Vec<(MailboxId, Change)> = Vec::new();
     let mut sought: Vec<Sought<'_>> = Vec::new();
     for batch in batches {
         let Work::Messages { mailbox: of, actions, from, .. } = &batch.work else { continue };
@@ -89,8 +99,29 @@ pub fn recover(
                     if is_here(name) && !is_pair(picture, *uid, name) {
                         let here = locals.get(&mailbox).and_then(|local| local.get(name));
                         let pair = settled(None, Pair::agreed(name.clone(), flags.clone(), None), None, here);
-                        changes.push(Change::Uid(*uid, Some(Known::Pair(pair))));
-                        changes.extend(superseded(picture, *uid, name));
+                        changes.push((mailbox, Change::Uid(*uid, Some(Known::Pair(pair)))));
+                        changes.extend(superseded(picture, *uid, name).map(|change| (mailbox, change)));
+                    }
+                }
+                Action::MoveLocal { uid, origin, was, name, agreed, print } => {
+                    // Where it was and is no more, the file was renamed, and if it is not here a reader has moved it on.
+                    let renamed = is_in(mailbox, name) || (!is_in(origin.mailbox, was) && is_here(name));
+                    if renamed && !is_pair(picture, *uid, name) {
+                        let pair = Pair::agreed(name.clone(), agreed.clone(), Some(*print));
+                        let here = locals.get(&mailbox).and_then(|local| local.get(name));
+                        let pair = settled(None, pair, remote.get(*uid), here);
+                        changes.push((mailbox, Change::Uid(*uid, Some(Known::Pair(pair)))));
+                        if !is_in(origin.mailbox, was) {
+                            changes.extend(origin_of(origin));
+                        }
+                    }
+                }
+                Action::CopyRemote { name, print, .. } | Action::MoveRemote { name, print, .. } => {
+                    if picture.partner(name).is_none()
+                        && is_here(name)
+                        && let Some((_, first)) = from.get(&mailbox)
+                    {
+                        sought.push(Sought { action, place: mailbox, first: *first, print: *print, found: None });
                     }
                 }
                 Action::Append { name, print: Some(print), .. } => {
@@ -128,22 +159,39 @@ pub fn recover(
             let Some(there) = traces.get(&one.place) else { continue };
             let free = |uid: Uid| !claimed.contains(&(one.place, uid)) && (one.place != mailbox || is_new(uid));
             let found = there.range(one.first..).find(|(uid, trace)| trace.fits(&one.print, likeness) && free(**uid));
-            one.found = found.map(|(uid, _)| *uid);
-            claimed.extend(one.found.map(|uid| (one.place, uid)));
+            one.found = found.map(|(uid, _)| (*uid, likeness));
+            claimed.extend(one.found.map(|(uid, _)| (one.place, uid)));
         }
     }
     for Sought { action, found, print, .. } in sought {
         match (action, found) {
-            (Action::Append { name, flags, .. }, Some(uid)) => {
+            (Action::Append { name, flags, .. }, Some((uid, _))) => {
                 let pair = Pair::agreed(name.clone(), flags.clone(), Some(print));
                 let pair = settled(None, pair, remote.get(uid), None);
-                changes.push(Change::Local(name.clone(), None));
-                changes.push(Change::Uid(uid, Some(Known::Pair(pair))));
+                changes.push((mailbox, Change::Local(name.clone(), None)));
+                changes.push((mailbox, Change::Uid(uid, Some(Known::Pair(pair)))));
+            }
+            (
+                Action::CopyRemote { name, agreed, .. } | Action::MoveRemote { name, agreed, .. },
+                Some((uid, likeness)),
+            ) => {
+                let here = locals.get(&mailbox).and_then(|local| local.get(name));
+                let pair = Pair::agreed(name.clone(), agreed.clone(), Some(print));
+                let pair = settled(None, pair, None, here);
+                changes.push((mailbox, Change::Local(name.clone(), None)));
+                changes.push((mailbox, Change::Uid(uid, Some(Known::Pair(pair)))));
+                // Where only the Message-ID fits, it may be another message that came meanwhile: the original is then
+                // not expunged as one that has a copy, but deleted like any other whose file is gone.
+                if let Action::MoveRemote { origin, .. } = action
+                    && (likeness != Likeness::MessageId || !is_there(origin))
+                {
+                    changes.extend(origin_of(origin));
+                }
             }
             (Action::DeleteRemote { uid, .. }, Some(_)) => {
                 if let Some(pair) = picture.pair(*uid) {
                     let copied = Pair { removing: Some(Removing::Copied), ..pair.clone() };
-                    changes.push(Change::Uid(*uid, Some(Known::Pair(copied))));
+                    changes.push((mailbox, Change::Uid(*uid, Some(Known::Pair(copied)))));
                 }
             }
             _ => {}
@@ -160,9 +208,13 @@ struct Sought<'a> {
     /// The first UID that it could have.
     first: Uid,
     print: Fingerprint,
-    found: Option<Uid>,
+    found: Option<(Uid, Likeness)>,
 }
 
 fn is_pair(picture: &Picture, uid: Uid, name: &BaseName) -> bool {
     picture.pair(uid).is_some_and(|pair| pair.name == *name)
 }
+
+#[cfg(test)]
+#[path = "recover_tests.rs"]
+mod tests;

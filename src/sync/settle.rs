@@ -28,6 +28,9 @@ pub enum Outcome {
     Restored(Option<Uid>),
     /// Half of the removal was seen.
     Half(Removing),
+    /// The message was moved, and is known there under this UID; how far its removal from where it was came, if it was
+    /// not seen to be gone from there.
+    Moved(Uid, Option<Removing>),
     /// A precondition did not hold any more; nothing was done, the next look decides.
     Moot,
     /// It cannot be done now; the reason, as an escaped clause.
@@ -141,8 +144,47 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
         (Action::Withdraw { uid, .. }, Outcome::Removed) => withdrawn(picture, *uid).into_iter().collect(),
         // Who asked for it is told the reason; nothing is remembered of it, and it is not tried again by itself.
         (Action::Restore { .. } | Action::Withdraw { .. }, _) | (_, Outcome::Restored(_)) => vec![],
+        (
+            Action::CopyRemote { name, agreed, print, .. } | Action::MoveRemote { name, agreed, print, .. },
+            Outcome::Appended(uid, _) | Outcome::Moved(uid, _),
+        ) => {
+            vec![
+                Change::Local(name.clone(), None),
+                pair(*uid, Pair::agreed(name.clone(), agreed.clone(), Some(*print))),
+            ]
+        }
+        (Action::MoveLocal { name, agreed, print, .. }, Outcome::Moved(uid, _)) => {
+            vec![pair(*uid, Pair::agreed(name.clone(), agreed.clone(), Some(*print)))]
+        }
         // An outcome that is not one of this action: nothing was seen of it.
         (
+            Action::CopyRemote { .. } | Action::MoveRemote { .. },
+            Outcome::Fetched(_)
+            | Outcome::Stored
+            | Outcome::FlagsSet { .. }
+            | Outcome::Removed
+            | Outcome::Half(_)
+            | Outcome::Failed(_),
+        )
+        | (
+            Action::MoveLocal { .. },
+            Outcome::Fetched(_)
+            | Outcome::Appended(..)
+            | Outcome::Stored
+            | Outcome::FlagsSet { .. }
+            | Outcome::Removed
+            | Outcome::Half(_)
+            | Outcome::Failed(_),
+        )
+        | (
+            Action::Fetch { .. }
+            | Action::Append { .. }
+            | Action::SetFlags { .. }
+            | Action::DeleteRemote { .. }
+            | Action::DeleteLocal { .. },
+            Outcome::Moved(..),
+        )
+        | (
             Action::Fetch { .. },
             Outcome::Appended(..) | Outcome::Stored | Outcome::FlagsSet { .. } | Outcome::Half(_),
         )
@@ -173,6 +215,25 @@ fn trouble(picture: &Picture, uid: Uid, reason: &str, now: u64) -> Vec<Change> {
 pub(super) fn superseded(picture: &Picture, uid: Uid, name: &BaseName) -> Option<Change> {
     let old = picture.pair(uid).filter(|old| old.name.is_stub() && old.name != *name)?;
     Some(Change::Local(old.name.clone(), Some(Lone { flags: old.agreed.clone(), why: Why::Superseded })))
+}
+
+/// What is remembered, in the mailbox that a message was moved from, because of an outcome; `picture` is that mailbox's.
+pub fn settle_origin(picture: &Picture, action: &Action, outcome: &Outcome) -> Vec<Change> {
+    match (action, outcome) {
+        (Action::MoveRemote { origin, .. } | Action::MoveLocal { origin, .. }, Outcome::Moved(_, left)) => {
+            gone_from(picture, origin.uid, *left)
+        }
+        _ => vec![],
+    }
+}
+
+/// A message that is known elsewhere by now is forgotten where it was, or its removal is still to be done there.
+pub(super) fn gone_from(picture: &Picture, uid: Uid, left: Option<Removing>) -> Vec<Change> {
+    match (picture.pair(uid), left) {
+        (None, _) => vec![],
+        (Some(_), None) => vec![Change::Uid(uid, None)],
+        (Some(old), Some(_)) => vec![pair(uid, Pair { removing: left, hold: None, ..old.clone() })],
+    }
 }
 
 fn pair(uid: Uid, pair: Pair) -> Change {

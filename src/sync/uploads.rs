@@ -35,6 +35,9 @@ impl Uploads {
             | Action::SetFlags { .. }
             | Action::DeleteRemote { .. }
             | Action::DeleteLocal { .. }
+            | Action::CopyRemote { .. }
+            | Action::MoveRemote { .. }
+            | Action::MoveLocal { .. }
             | Action::Restore { .. }
             | Action::Withdraw { .. } => true,
         });

@@ -157,7 +157,13 @@ impl Pass<'_> {
     }
 
     /// A UID that the server claims to have given: of this epoch, new, and not below what the next one was to be.
-    fn is_plausible(&self, mailbox: MailboxId, from: Option<(UidValidity, Uid)>, epoch: UidValidity, uid: Uid) -> bool {
+    pub(super) fn is_plausible(
+        &self,
+        mailbox: MailboxId,
+        from: Option<(UidValidity, Uid)>,
+        epoch: UidValidity,
+        uid: Uid,
+    ) -> bool {
         let fits = from.is_some_and(|(of, first)| of == epoch && uid >= first);
         fits && self.pictures.get(&mailbox).is_none_or(|picture| picture.uid(uid).is_none())
     }

@@ -3,12 +3,16 @@
 //! No opinions here: what an action means is decided in `sync`, and every outcome is what was seen, not what was said.
 
 use crate::mail::Fingerprint;
-use crate::maildir::{Error as MaildirError, Upload as Opened, open_for_upload, print_of};
+use crate::maildir::{Error as MaildirError, Upload as Opened, open_for_upload};
 use crate::store::Settlement;
-use crate::sync::{Action, Batch, Change, Known, MailboxId, Outcome, Picture, Work, settle, settled};
+use crate::sync::{
+    Action, Batch, Change, Known, MailboxId, MailboxPlan, Note, NoteKind, Outcome, Picture, Work, settle,
+    settle_origin, settled,
+};
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, Shown, blocking, now};
 use crate::worker::{Error, Event};
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 /// An action of a batch, with its place there.
@@ -16,17 +20,27 @@ pub(super) type Numbered<'a> = (usize, &'a Action);
 
 impl Pass<'_> {
     /// Begins, executes and settles a batch; returns the looks of what should have been uploaded and was not.
-    pub(super) async fn batch(&mut self, work: Work, seen: &Observed) -> Result<Vec<Fingerprint>, Error> {
+    pub(super) async fn batch(
+        &mut self,
+        work: Work,
+        observed: &BTreeMap<MailboxId, Observed>,
+    ) -> Result<Vec<Fingerprint>, Error> {
         let begun = self.begin(vec![work]).await?;
         let mut failed = Vec::new();
         for batch in begun {
             let Work::Messages { actions, .. } = &batch.work else { continue };
-            let outcomes = self.carry(&batch, seen).await?;
+            let outcomes = self.carry(&batch, observed).await?;
             for (action, outcome) in actions.iter().zip(&outcomes) {
-                if let (Action::Append { print: Some(print), .. }, false) =
-                    (action, matches!(outcome, Outcome::Appended(..)))
-                {
-                    failed.push(*print);
+                let added = matches!(outcome, Outcome::Appended(..) | Outcome::Moved(..));
+                match action {
+                    Action::Append { print: Some(print), .. }
+                    | Action::CopyRemote { print, .. }
+                    | Action::MoveRemote { print, .. }
+                        if !added =>
+                    {
+                        failed.push(*print);
+                    }
+                    _ => {}
                 }
             }
             self.settle_batches(vec![(batch, outcomes)]).await?;
@@ -34,9 +48,10 @@ impl Pass<'_> {
         Ok(failed)
     }
 
-    async fn carry(&mut self, batch: &Batch, seen: &Observed) -> Result<Vec<Outcome>, Error> {
+    async fn carry(&mut self, batch: &Batch, observed: &BTreeMap<MailboxId, Observed>) -> Result<Vec<Outcome>, Error> {
         let Work::Messages { mailbox, uid_validity, actions, from } = &batch.work else { return Ok(vec![]) };
         let mut outcomes = vec![Outcome::Moot; actions.len()];
+        let Some(seen) = observed.get(mailbox) else { return Ok(outcomes) };
         let touches_server = actions.iter().any(|a| matches!(a, Action::Fetch { .. }) || a.touches_remote());
         if touches_server && !self.open(*mailbox, *uid_validity).await? {
             // Another mailbox lies under that name now: none of this may be done to it.
@@ -47,6 +62,9 @@ impl Pass<'_> {
         };
         let fetches = select(|a| matches!(a, Action::Fetch { .. }));
         let appends = select(|a| matches!(a, Action::Append { .. }));
+        let copies = select(|a| matches!(a, Action::CopyRemote { .. }));
+        let moves = select(|a| matches!(a, Action::MoveRemote { .. }));
+        let renames = select(|a| matches!(a, Action::MoveLocal { .. }));
         let flags = select(|a| matches!(a, Action::SetFlags { .. }));
         let there = select(|a| matches!(a, Action::DeleteRemote { .. }));
         let here = select(|a| matches!(a, Action::DeleteLocal { .. }));
@@ -56,6 +74,9 @@ impl Pass<'_> {
         let from = from.get(mailbox).copied();
         self.restore(*mailbox, &back, from, seen, &mut outcomes).await?;
         self.append(*mailbox, &appends, from, seen, &mut outcomes).await?;
+        self.transfer(*mailbox, &copies, from, observed, &mut outcomes).await?;
+        self.transfer(*mailbox, &moves, from, observed, &mut outcomes).await?;
+        self.move_files(*mailbox, &renames, observed, &mut outcomes).await?;
         self.set_flags(*mailbox, &flags, seen, &mut outcomes).await?;
         self.remove_there(*mailbox, &there, seen, &mut outcomes).await?;
         self.remove_here(*mailbox, &here, seen, &mut outcomes).await?;
@@ -81,19 +102,25 @@ impl Pass<'_> {
             let picture = self.pictures.entry(*trash).or_default();
             changes.iter().for_each(|change| picture.apply(change.clone()));
         }
-        let picture = self.pictures.entry(mailbox).or_default();
-        let mut changes: Vec<Change> = Vec::new();
+        let mut changes: BTreeMap<MailboxId, Vec<Change>> = BTreeMap::new();
         for (action, outcome) in actions.iter().zip(outcomes) {
             let shown = self.shown.remove(action.name()).unwrap_or_default();
-            let settled: Vec<Change> = settle(picture, action, outcome, now())
+            let picture = self.pictures.entry(mailbox).or_default();
+            let mut settled: Vec<(MailboxId, Change)> = settle(picture, action, outcome, now())
                 .into_iter()
-                .map(|change| with_lacks(picture, change, &shown))
+                .map(|change| (mailbox, with_lacks(picture, change, &shown)))
                 .collect();
-            for change in &settled {
-                self.learnt += u64::from(!picture.holds(change));
-                picture.apply(change.clone());
+            if let Some(origin) = action.origin() {
+                let picture = self.pictures.entry(origin.mailbox).or_default();
+                let there = settle_origin(picture, action, outcome);
+                settled.extend(there.into_iter().map(|change| (origin.mailbox, change)));
             }
-            changes.extend(settled);
+            for (of, change) in settled {
+                let picture = self.pictures.entry(of).or_default();
+                self.learnt += u64::from(!picture.holds(&change));
+                picture.apply(change.clone());
+                changes.entry(of).or_default().push(change);
+            }
             let report = &mut self.report;
             match (action, outcome) {
                 (Action::Restore { number, .. } | Action::Withdraw { number, .. }, Outcome::Failed(reason)) => {
@@ -105,6 +132,9 @@ impl Pass<'_> {
                 (Action::SetFlags { .. }, Outcome::FlagsSet { .. }) => report.flagged += 1,
                 (Action::DeleteRemote { .. }, Outcome::Removed) => report.removed_there += 1,
                 (Action::DeleteLocal { .. }, Outcome::Removed) => report.removed_here += 1,
+                (Action::CopyRemote { .. }, Outcome::Appended(..)) => report.copied += 1,
+                (Action::MoveRemote { .. }, Outcome::Moved(..)) => report.moved_there += 1,
+                (Action::MoveLocal { .. }, Outcome::Moved(..)) => report.moved_here += 1,
                 _ => {}
             }
         }
@@ -118,62 +148,42 @@ impl Pass<'_> {
             self.batches.retain(|open| open.id != batch.id);
             settlement.closed.push(batch.id);
         }
-        settlement.changes.push((mailbox, changes));
+        settlement.changes.extend(changes);
     }
 
-    /// Fills in what the messages look like that are to be uploaded; what cannot be sent at all is remembered as failed
-    /// and left out. Returns the looks of what was left out.
-    pub(super) async fn measure(
-        &mut self,
-        mailbox: MailboxId,
-        actions: &mut Vec<Action>,
-        seen: &Observed,
-    ) -> Result<Vec<Fingerprint>, Error> {
-        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(vec![]) };
+    /// Fills in what the files look like that are to be uploaded, which they may turn out not to be: the server may have
+    /// the bytes. What cannot be sent at all is remembered as failed and left out of the actions.
+    pub(super) async fn measure(&mut self, plan: &mut MailboxPlan, seen: &Observed) -> Result<(), Error> {
+        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(()) };
         let limit = self.imap.capabilities().append_limit();
-        let mut kept = Vec::new();
-        let (mut refused, mut looks): (Vec<Change>, _) = (Vec::new(), Vec::new());
-        for action in actions.drain(..) {
+        for action in std::mem::take(&mut plan.actions) {
             let Action::Append { name, flags, .. } = action else {
-                kept.push(action);
+                plan.actions.push(action);
                 continue;
             };
             let Some(known) = scan.files.get(&name).cloned() else { continue };
             let (folder, base) = (folder.clone(), name.clone());
-            let opened = blocking(move || {
-                let opened = own_fault(open_for_upload(&folder, &base, &known, SystemTime::now()))?;
-                let look =
-                    if matches!(opened, Ok(Opened::Refused(_))) { print_of(&folder, &base, &known)? } else { None };
-                Ok((opened, look))
-            });
-            let (opened, look) = opened.await?;
+            let opened =
+                blocking(move || own_fault(open_for_upload(&folder, &base, &known, SystemTime::now()))).await?;
             let reason = match opened {
                 Err(reason) => reason,
                 Ok(Opened::Ready(ready)) if limit.is_some_and(|limit| ready.size > limit) => {
-                    looks.push(ready.fingerprint);
                     format!("it has {} octets, more than the server takes", ready.size)
                 }
                 Ok(Opened::Ready(ready)) => {
-                    kept.push(Action::Append { name, flags, print: Some(ready.fingerprint) });
+                    plan.actions.push(Action::Append { name, flags, print: Some(ready.fingerprint) });
                     continue;
                 }
                 Ok(Opened::Refused(reason)) => reason.to_string(),
                 // The next look decides.
                 Ok(Opened::Gone) => continue,
             };
-            looks.extend(look);
-            let picture = self.pictures.entry(mailbox).or_default();
+            let picture = self.pictures.entry(plan.mailbox).or_default();
             let failed = Action::Append { name, flags, print: None };
             let changes = settle(picture, &failed, &Outcome::Failed(reason), now());
-            changes.iter().for_each(|change| picture.apply(change.clone()));
-            refused.extend(changes);
-            self.report.quarantined += 1;
+            plan.notes.extend(changes.into_iter().map(|change| Note { change, kind: NoteKind::Unsendable }));
         }
-        *actions = kept;
-        if !refused.is_empty() {
-            self.settle(Settlement { changes: vec![(mailbox, refused)], ..Settlement::default() }).await?;
-        }
-        Ok(looks)
+        Ok(())
     }
 }
 

@@ -89,7 +89,8 @@ pub async fn explain(job: &Job, question: &Question) -> Result<Explained, Error>
     let mirrored = pass.judge_mailboxes(&[]).await?;
     let wanted: BTreeSet<MailboxId> = mirrored.intersection(&BTreeSet::from([found.mailbox])).copied().collect();
     let observed = pass.observe(&wanted).await?;
-    let (plans, _) = pass.plan(&observed, 0).await?;
+    let mut plans = pass.draft(&observed).await?;
+    pass.finish(&mut plans, 0).await?;
     let store = pass.store.clone();
     let (mailbox, name, uid) = (found.mailbox, found.name.clone(), found.uid);
     let history = blocking(move || history(&store, mailbox, name.as_ref(), uid)).await?;
@@ -216,7 +217,9 @@ fn of_pair(uid: Uid, pair: &Pair) -> Vec<String> {
         }
     }));
     told.extend(pair.removing.map(|removing| match removing {
-        Removing::Copied => "its copy is in the Trash, and it is about to be expunged".to_owned(),
+        Removing::Copied => {
+            "its copy is in the Trash, or where it was moved to, and it is about to be expunged".to_owned()
+        }
         Removing::Marked => "it is marked as deleted by us, and about to be expunged".to_owned(),
     }));
     told
@@ -234,6 +237,8 @@ fn next(plan: &MailboxPlan, found: &Found) -> Vec<String> {
         | Action::Withdraw { uid, name, .. } => is_it(Some(*uid), Some(name)),
         Action::Append { name, .. } | Action::Restore { name, .. } => is_it(None, Some(name)),
         Action::DeleteLocal { uid, name, .. } => is_it(*uid, Some(name)),
+        Action::CopyRemote { name, .. } | Action::MoveRemote { name, .. } => is_it(None, Some(name)),
+        Action::MoveLocal { uid, name, .. } => is_it(Some(*uid), Some(name)),
     });
     let notes = plan.notes.iter().filter(|note| match &note.change {
         Change::Uid(uid, _) => is_it(Some(*uid), None),
@@ -251,6 +256,7 @@ fn noted(note: &Note) -> String {
         NoteKind::Filter => "remember that it is left on the server",
         NoteKind::Hold(_) => "hold its deletion until somebody decides",
         NoteKind::PutBack => "put it back where it is missing",
+        NoteKind::Unsendable => "set it aside: it cannot be sent as it is",
     }
     .to_owned()
 }

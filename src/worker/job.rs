@@ -78,6 +78,8 @@ pub enum Event {
     },
     /// Files are missing, and are looked for again after this time.
     LookingAgain(Duration),
+    /// Files appeared a moment ago whose bytes are elsewhere too: whether they were moved is seen after this time.
+    WaitingForMoves(Duration),
     /// So much is to be done.
     Planned {
         /// Messages to fetch.
@@ -155,6 +157,12 @@ pub struct Report {
     pub appended: u64,
     /// Messages whose flags were changed on either side.
     pub flagged: u64,
+    /// Messages moved on the server, because they were moved here.
+    pub moved_there: u64,
+    /// Messages moved here, because they were moved on the server.
+    pub moved_here: u64,
+    /// Messages copied on the server, because they were copied here.
+    pub copied: u64,
     /// Messages removed from the server.
     pub removed_there: u64,
     /// Messages removed from the Maildir.

@@ -134,7 +134,7 @@ impl Pass<'_> {
         let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
         let actions = arrange(actions, &records);
         self.learn_roles(&listed);
-        self.report.plan.mailboxes.clone_from(&actions);
+        self.report.plan.mailboxes.extend(actions.iter().cloned());
         let deletes = |action: &MailboxAction| matches!(action, MailboxAction::DeleteRemote { .. });
         let (deletions, actions): (Vec<_>, Vec<_>) = actions.into_iter().partition(deletes);
         if self.mode == Mode::DryRun {

@@ -7,9 +7,10 @@ use crate::remote::imap::{Access, Imap, Listing, Status};
 use crate::remote::{Quirks, session};
 use crate::store::{Settlement, Store};
 use crate::sync::{
-    Action, Batch, Change, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture, Uploads, Work,
+    Action, Batch, Change, Evidence, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture, Uploads, Work,
 };
 use crate::worker::labels::Fetched;
+use crate::worker::moves::Waiting;
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
 use crate::worker::{Error, Event, Ground, Job, LeftOut, Report, Undone, ground, history};
@@ -170,7 +171,7 @@ pub(super) struct Pass<'j> {
     pub uploads: Uploads,
     stored_uploads: Uploads,
     /// What is not uploaded for that reason.
-    pub waiting: BTreeMap<MailboxId, Vec<BaseName>>,
+    pub held_uploads: BTreeMap<MailboxId, Vec<BaseName>>,
     /// Octets of messages moved since the last batch was settled.
     pub octets: u64,
     /// What this pass found to be missing in the Maildirs.
@@ -189,6 +190,12 @@ pub(super) struct Pass<'j> {
     pub refused_keywords: BTreeMap<MailboxId, Flags>,
     /// Mailboxes in whose Maildir no keyword can get a letter in this pass.
     pub unlettered: BTreeSet<MailboxId>,
+    /// What is known for finding moves; of it stays what was refused in this pass.
+    pub evidence: Evidence,
+    /// Copies of this round that may become moves yet.
+    pub waiting: Option<Waiting>,
+    /// They were waited for.
+    pub looked_again: bool,
     pub report: Report,
 }
 
@@ -245,7 +252,7 @@ impl<'j> Pass<'j> {
             lists_all: false,
             uploads: uploads.clone(),
             stored_uploads: uploads,
-            waiting: BTreeMap::new(),
+            held_uploads: BTreeMap::new(),
             octets: 0,
             gone_here: BTreeMap::new(),
             went: BTreeMap::new(),
@@ -255,6 +262,9 @@ impl<'j> Pass<'j> {
             shown: BTreeMap::new(),
             refused_keywords: BTreeMap::new(),
             unlettered: BTreeSet::new(),
+            evidence: Evidence::default(),
+            waiting: None,
+            looked_again: false,
             report: Report::default(),
         })
     }
@@ -265,11 +275,11 @@ impl<'j> Pass<'j> {
         }
         self.resume_mailboxes().await?;
         let dirty = self.judge_mailboxes(only).await?;
-        self.rounds(dirty).await
+        self.rounds(dirty, !only.is_empty()).await
     }
 
-    /// Observes, plans and executes until nothing is left to do in these mailboxes.
-    pub(super) async fn rounds(&mut self, mut dirty: BTreeSet<MailboxId>) -> Result<(), Error> {
+    /// Observes, plans and executes until nothing is left to do in these mailboxes; `is_part`: the account has more.
+    pub(super) async fn rounds(&mut self, mut dirty: BTreeSet<MailboxId>, is_part: bool) -> Result<(), Error> {
         let mut before: BTreeMap<MailboxId, Vec<Action>> = BTreeMap::new();
         let mut learnt = 0;
         for round in 0..MAX_ROUNDS {
@@ -278,7 +288,14 @@ impl<'j> Pass<'j> {
                 self.recover(&mut observed).await?;
             }
             self.remember_epochs(&observed).await?;
-            let (mut plans, mut memory) = self.plan(&observed, round).await?;
+            let mut plans = self.draft(&observed).await?;
+            let asked: BTreeSet<MailboxId> = observed.keys().copied().collect();
+            if round == 0 && is_part && plans.iter().flat_map(|p| &p.actions).any(may_be_half_of_a_move) {
+                plans.extend(self.look_everywhere(&mut observed).await?);
+            }
+            self.find_moves(&mut plans, &observed).await?;
+            plans.retain_mut(|plan| asked.contains(&plan.mailbox) || concerns(plan, &asked));
+            let mut memory = self.finish(&mut plans, round).await?;
             // Where nothing came of the round before, a mailbox whose plan is what it was then is stuck, on somebody else's
             // marks for example.
             if std::mem::replace(&mut learnt, self.learnt) == self.learnt {
@@ -293,15 +310,45 @@ impl<'j> Pass<'j> {
             self.settle_notes(&plans, memory.take()).await?;
             self.advance(&plans, &observed).await?;
             dirty = plans.iter().filter(|plan| !plan.actions.is_empty()).map(|plan| plan.mailbox).collect();
-            if dirty.is_empty() {
-                break;
+            let waiting = self.waiting.take();
+            match &waiting {
+                None if dirty.is_empty() => break,
+                Some(waiting) if dirty.is_empty() => {
+                    let _ = self.events.send(Event::WaitingForMoves(waiting.after));
+                    tokio::time::sleep(waiting.after).await;
+                    self.looked_again = true;
+                }
+                _ => {
+                    let touched = self.execute(plans, &observed).await?;
+                    let mirrored = |id: &MailboxId| self.records.get(id).is_some_and(|record| record.path.is_some());
+                    dirty.extend(touched.into_iter().filter(mirrored));
+                }
             }
-            let touched = self.execute(plans, &observed).await?;
-            let mirrored = |id: &MailboxId| self.records.get(id).is_some_and(|record| record.path.is_some());
-            dirty.extend(touched.into_iter().filter(mirrored));
+            dirty.extend(waiting.into_iter().flat_map(|waiting| waiting.mailboxes));
             self.statuses.clear();
         }
         self.remove_emptied().await
+    }
+
+    /// Looks at the mailboxes that were not asked for: something left one that was, or came to it, and may have been moved.
+    async fn look_everywhere(
+        &mut self,
+        observed: &mut BTreeMap<MailboxId, Observed>,
+    ) -> Result<Vec<MailboxPlan>, Error> {
+        let mut others = match self.mode {
+            Mode::Execute => self.judge_mailboxes(&[]).await?,
+            // What would be made is pretended already.
+            Mode::DryRun => {
+                let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none());
+                mirrored.map(|record| record.id).collect()
+            }
+        };
+        others.retain(|id| !observed.contains_key(id));
+        let more = self.observe(&others).await?;
+        self.remember_epochs(&more).await?;
+        let plans = self.draft(&more).await?;
+        observed.extend(more);
+        Ok(plans)
     }
 
     /// Makes the root at the first pass, and raises its marker where a crash came between a commit and that.
@@ -358,8 +405,11 @@ impl<'j> Pass<'j> {
     /// Takes the checkpoint of every mailbox in which nothing was left to do.
     async fn advance(&mut self, plans: &[MailboxPlan], observed: &BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
         let mut mailboxes = Vec::new();
+        let moved_from: BTreeSet<MailboxId> =
+            plans.iter().flat_map(|plan| &plan.actions).filter_map(|a| a.origin().map(|o| o.mailbox)).collect();
         let emptying = &self.emptying;
-        for plan in plans.iter().filter(|plan| plan.actions.is_empty() && !emptying.contains(&plan.mailbox)) {
+        let is_left = |id: &MailboxId| moved_from.contains(id) || emptying.contains(id);
+        for plan in plans.iter().filter(|plan| plan.actions.is_empty() && !is_left(&plan.mailbox)) {
             let (Some(record), Some(seen)) = (self.records.get_mut(&plan.mailbox), observed.get(&plan.mailbox)) else {
                 continue;
             };
@@ -447,9 +497,26 @@ pub(super) fn is_audit_due(record: &MailboxRecord, now: u64) -> bool {
 
 pub(super) fn touches(batch: &Batch, id: MailboxId) -> bool {
     match &batch.work {
-        Work::Messages { mailbox, from, .. } => *mailbox == id || from.contains_key(&id),
+        Work::Messages { mailbox, actions, from, .. } => {
+            let starts_there = |action: &Action| action.origin().is_some_and(|origin| origin.mailbox == id);
+            *mailbox == id || from.contains_key(&id) || actions.iter().any(starts_there)
+        }
         Work::Mailboxes(_) => false,
     }
+}
+
+/// Tells whether the other half of a move may lie in another mailbox.
+fn may_be_half_of_a_move(action: &Action) -> bool {
+    matches!(action, Action::Append { .. } | Action::DeleteRemote { .. } | Action::DeleteLocal { .. })
+}
+
+/// Leaves in the plan of a mailbox that was not asked for only what moves messages there from one that was; tells whether
+/// anything is left.
+fn concerns(plan: &mut MailboxPlan, asked: &BTreeSet<MailboxId>) -> bool {
+    let is_from_there = |action: &Action| action.origin().is_some_and(|origin| asked.contains(&origin.mailbox));
+    plan.actions.retain(is_from_there);
+    plan.notes.clear();
+    !plan.actions.is_empty()
 }
 
 /// Tells whether two plans of a mailbox do the same, whatever the names of what is fetched.

@@ -1,9 +1,10 @@
 //! From what was observed to what will be done: each mailbox is reconciled, and the guard looks at all plans together.
 
 use crate::mail::{BaseName, Flags, SpecialUse, Storable, Uid, UidValidity};
+use crate::store::Settlement;
 use crate::sync::{
     Action, Answer, Answers, Change, Deletion, Known, Lone, MailboxId, MailboxPlan, MailboxRecord, Note, NoteKind,
-    Picture, Policy, Quarantine, Reconciled, Route, Rules, Uploads, Watched, Why, guard, reconcile,
+    Picture, Policy, Quarantine, Reconciled, Route, Rules, Uploads, Watched, Why, guard, reconcile, renamed,
 };
 use crate::worker::history::names_of_restored;
 use crate::worker::observe::Observed;
@@ -15,36 +16,50 @@ use std::collections::BTreeMap;
 const READ_ONLY_RETRY: u64 = 3600;
 
 impl Pass<'_> {
-    /// Reconciles every observed mailbox and lets the guard look at all plans.
-    pub(super) async fn plan(
-        &mut self,
-        observed: &BTreeMap<MailboxId, Observed>,
-        round: usize,
-    ) -> Result<(Vec<MailboxPlan>, Option<crate::sync::GuardMemory>), Error> {
+    /// Reconciles every observed mailbox by itself.
+    pub(super) async fn draft(&mut self, observed: &BTreeMap<MailboxId, Observed>) -> Result<Vec<MailboxPlan>, Error> {
         let mut plans = Vec::new();
         for (id, seen) in observed {
             let Some(record) = self.records.get(id).cloned() else { continue };
-            let rules = self.rules(&record, seen);
-            let names = &mut self.names;
-            let mut fresh = || -> BaseName { names.next() };
+            let mut plan = self.draft_one(&record, seen).await?;
             let picture = self.pictures.entry(*id).or_default();
-            let mut done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
-            if self.emptying.contains(id) {
-                // Nothing can be uploaded to what is not there; what the server never had stays here.
-                done.actions.retain(|action| matches!(action, Action::DeleteLocal { .. }));
+            let renamed = renamed(picture, &seen.remote, &seen.local, &plan.actions);
+            if !renamed.is_empty() {
+                renamed.iter().for_each(|change| picture.apply(change.clone()));
+                self.settle(Settlement { changes: vec![(*id, renamed)], ..Settlement::default() }).await?;
+                plan = self.draft_one(&record, seen).await?;
             }
-            let done = self.limit(*id, done, seen.reached.uid_validity).await?;
-            let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
-            let actions = self.with_old_names(*id, seen.reached.uid_validity, actions).await?;
-            plans.push(MailboxPlan {
-                mailbox: *id,
-                name: record.name.clone(),
-                uid_validity: seen.reached.uid_validity,
-                actions,
-                notes,
-            });
+            plans.push(plan);
         }
-        self.hold_uploads_back(&mut plans, round);
+        Ok(plans)
+    }
+
+    async fn draft_one(&mut self, record: &MailboxRecord, seen: &Observed) -> Result<MailboxPlan, Error> {
+        let rules = self.rules(record, seen);
+        let names = &mut self.names;
+        let mut fresh = || -> BaseName { names.next() };
+        let picture = self.pictures.entry(record.id).or_default();
+        let mut done = reconcile(picture, &seen.remote, &seen.local, &rules, &mut fresh);
+        if self.emptying.contains(&record.id) {
+            // Nothing can be uploaded to what is not there; what the server never had stays here.
+            done.actions.retain(|action| matches!(action, Action::DeleteLocal { .. }));
+        }
+        let done = self.limit(record.id, done, seen.reached.uid_validity).await?;
+        let (actions, notes) = if seen.read_only { not_uploaded(done, now()) } else { (done.actions, done.notes) };
+        let uid_validity = seen.reached.uid_validity;
+        let actions = self.with_old_names(record.id, uid_validity, actions).await?;
+        let mut plan = MailboxPlan { mailbox: record.id, name: record.name.clone(), uid_validity, actions, notes };
+        self.measure(&mut plan, seen).await?;
+        Ok(plan)
+    }
+
+    /// Lets the guard look at all plans, and tells what they are.
+    pub(super) async fn finish(
+        &mut self,
+        plans: &mut [MailboxPlan],
+        round: usize,
+    ) -> Result<Option<crate::sync::GuardMemory>, Error> {
+        self.hold_uploads_back(plans, round);
         let store = self.store.clone();
         let stored = blocking(move || Ok(store.guard()?)).await?;
         let mut memory = stored.clone();
@@ -59,6 +74,8 @@ impl Pass<'_> {
             })
             .collect();
         let held = guard(&mut watched, &mut memory, &self.job.guard, now());
+        let unsendable = plans.iter().flat_map(|p| &p.notes).filter(|note| note.kind == NoteKind::Unsendable).count();
+        self.report.quarantined += unsendable as u64;
         let anything_counted = memory.counted.len() != stored.counted.len() || memory.last_set != stored.last_set;
         let count = |f: fn(&Action) -> bool| plans.iter().flat_map(|p| &p.actions).filter(|a| f(a)).count();
         let fetch = count(|a| matches!(a, Action::Fetch { .. }));
@@ -68,17 +85,17 @@ impl Pass<'_> {
             let _ = self.events.send(Event::Planned { fetch, append, other });
         }
         if round == 0 {
-            self.report.plan.add(&plans, &held);
+            self.report.plan.add(plans, &held);
         } else {
             // What a later round still finds is told as well: somebody was busy meanwhile.
             let mut more = AccountPlan::default();
-            more.add(&plans, &held);
+            more.add(plans, &held);
             self.report.plan.held.extend(more.held);
         }
         if round == 0 && plans.iter().flat_map(|p| &p.actions).any(|a| self.needs_trash(a)) {
             self.report.plan.mailboxes.extend(self.reserved.iter().cloned());
         }
-        Ok((plans, (!held.is_empty() || anything_counted).then_some(memory)))
+        Ok((!held.is_empty() || anything_counted).then_some(memory))
     }
 
     /// Gives what `undo` brought back on the server the name that it had here before.
@@ -117,7 +134,7 @@ impl Pass<'_> {
 
     /// While the server is full nothing is uploaded. Once the pause is over and nothing waits, there is nothing to remember.
     fn hold_uploads_back(&mut self, plans: &mut [MailboxPlan], round: usize) {
-        self.waiting.clear();
+        self.held_uploads.clear();
         if !self.uploads.wait(now()) {
             let uploads = plans.iter().flat_map(|p| &p.actions).any(|a| matches!(a, Action::Append { .. }));
             if round == 0 && !uploads {
@@ -130,7 +147,7 @@ impl Pass<'_> {
             let names = Uploads::hold_back(&mut plan.actions);
             if !names.is_empty() {
                 self.leave_out(plan.name.to_string(), format!("nothing is uploaded for now: {reason}"), true);
-                self.waiting.insert(plan.mailbox, names);
+                self.held_uploads.insert(plan.mailbox, names);
             }
         }
     }

@@ -4,7 +4,9 @@ use crate::mail::{Uid, UidSet, fingerprint};
 use crate::maildir::print_of;
 use crate::remote::error::Error as ImapError;
 use crate::store::Settlement;
-use crate::sync::{Action, Batch, Change, Known, LocalView, MailboxId, Source, Trace, Work, questions, recover};
+use crate::sync::{
+    Action, Batch, Change, Known, LocalView, MailboxId, RemoteView, Source, Trace, Work, questions, recover,
+};
 use crate::worker::execute::own_fault;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
@@ -28,43 +30,52 @@ impl Pass<'_> {
         let traces = self.traces(observed, &more).await?;
         let locals: BTreeMap<MailboxId, LocalView> =
             observed.iter().chain(&more).map(|(id, seen)| (*id, seen.local.clone())).collect();
+        let remotes: BTreeMap<MailboxId, RemoteView> =
+            observed.iter().chain(&more).map(|(id, seen)| (*id, seen.remote.clone())).collect();
+        let records = &self.records;
+        // Of a mailbox that is no longer mirrored nothing more can be learnt.
+        let is_known = |id: &MailboxId| {
+            remotes.contains_key(id) || records.get(id).is_none_or(|r| r.path.is_none() || r.parked.is_some())
+        };
+        let can_be_judged = |batch: &&Batch| looks_at(&batch.work).is_some_and(|all| all.iter().all(is_known));
+        let ready: Vec<Batch> = self.batches.iter().filter(can_be_judged).cloned().collect();
         let mut settlement = Settlement::default();
+        let mut changed: BTreeMap<MailboxId, Vec<Change>> = BTreeMap::new();
         for id in &concerned {
             let Some(seen) = observed.get(id).or_else(|| more.get(id)) else { continue };
-            let picture = self.pictures.entry(*id).or_default();
-            let changes = recover(&self.batches, *id, picture, &seen.remote, &locals, &traces);
-            let mut changes = self.with_prints(changes, seen).await?;
-            changes.extend(self.record_recovered(&mut settlement, (*id, seen), (&locals, &traces), &changes));
-            let picture = self.pictures.entry(*id).or_default();
-            for change in &changes {
-                self.learnt += u64::from(!picture.holds(change));
-                self.report.appended += u64::from(is_upload(change, &self.batches));
+            self.pictures.entry(*id).or_default();
+            let changes = recover(&ready, *id, &self.pictures, &remotes, &locals, &traces);
+            let mut changes = self.with_prints(*id, changes, seen).await?;
+            let own: Vec<Change> =
+                changes.iter().filter(|(of, _)| of == id).map(|(_, change)| change.clone()).collect();
+            let more = self.record_recovered(&mut settlement, (*id, seen), (&locals, &traces), &own);
+            changes.extend(more.into_iter().map(|change| (*id, change)));
+            for (of, change) in changes {
+                let picture = self.pictures.entry(of).or_default();
+                self.learnt += u64::from(!picture.holds(&change));
+                self.report.appended += u64::from(is_upload(&change, &ready));
                 picture.apply(change.clone());
+                changed.entry(of).or_default().push(change);
             }
-            settlement.changes.push((*id, changes));
         }
-        let seen_whole = |id: &MailboxId| observed.contains_key(id) || more.contains_key(id);
-        let records = &self.records;
-        let done = |work: &Work| match work {
-            // Of a mailbox that is no longer mirrored nothing more can be learnt.
-            Work::Messages { mailbox, .. } => {
-                seen_whole(mailbox) || records.get(mailbox).is_none_or(|r| r.path.is_none() || r.parked.is_some())
-            }
-            Work::Mailboxes(_) => false,
-        };
-        settlement.closed = self.batches.iter().filter(|b| done(&b.work)).map(|b| b.id).collect();
+        settlement.changes.extend(changed);
+        settlement.closed = ready.iter().map(|batch| batch.id).collect();
         self.batches.retain(|batch| !settlement.closed.contains(&batch.id));
         // What was looked at for the recovery's sake alone is not part of this pass, unless something came of it.
-        let changed: BTreeSet<MailboxId> =
-            settlement.changes.iter().filter(|(_, c)| !c.is_empty()).map(|(id, _)| *id).collect();
+        let changed: BTreeSet<MailboxId> = settlement.changes.iter().map(|(id, _)| *id).collect();
         observed.extend(more.into_iter().filter(|(id, _)| changed.contains(id)));
         self.settle(settlement).await
     }
 
     /// Fills in what the files look like that were fetched before the crash.
-    async fn with_prints(&self, mut changes: Vec<Change>, seen: &Observed) -> Result<Vec<Change>, Error> {
+    async fn with_prints(
+        &self,
+        mailbox: MailboxId,
+        mut changes: Vec<(MailboxId, Change)>,
+        seen: &Observed,
+    ) -> Result<Vec<(MailboxId, Change)>, Error> {
         let (Some(folder), Some(scan)) = (&seen.folder, &seen.scan) else { return Ok(changes) };
-        for change in &mut changes {
+        for (_, change) in changes.iter_mut().filter(|(of, _)| *of == mailbox) {
             let Change::Uid(_, Some(Known::Pair(pair))) = change else { continue };
             if let Some(file) = scan.files.get(&pair.name).filter(|_| pair.print.is_none()).cloned() {
                 let (folder, name) = (folder.clone(), pair.name.clone());
@@ -134,6 +145,17 @@ fn taken_from(work: &Work) -> Vec<MailboxId> {
         _ => None,
     };
     actions.iter().filter_map(source).collect()
+}
+
+/// The mailboxes that have to be seen before it is known what a batch did to their messages.
+fn looks_at(work: &Work) -> Option<BTreeSet<MailboxId>> {
+    match work {
+        Work::Messages { mailbox, actions, .. } => {
+            let origins = actions.iter().filter_map(|action| action.origin().map(|origin| origin.mailbox));
+            Some(origins.chain([*mailbox]).collect())
+        }
+        Work::Mailboxes(_) => None,
+    }
 }
 
 /// The mailbox on whose messages a batch works.

@@ -143,7 +143,11 @@ impl Pass<'_> {
     }
 
     /// Expunges messages by their UIDs; without UIDPLUS they are only marked as yet. `before` is how far the removal was.
-    async fn expunge(&mut self, uids: &UidSet, before: Option<Removing>) -> Result<(UidSet, Outcome), Error> {
+    pub(super) async fn expunge(
+        &mut self,
+        uids: &UidSet,
+        before: Option<Removing>,
+    ) -> Result<(UidSet, Outcome), Error> {
         let unchanged = before.map_or(Outcome::Moot, Outcome::Half);
         if self.imap.capabilities().has("UIDPLUS") {
             return match self.imap.remove(uids).await {
@@ -239,7 +243,7 @@ impl Pass<'_> {
 }
 
 /// Tells whether a refusal can be about one message of a set, and not about the whole.
-fn is_of_one(refusal: &Refusal) -> bool {
+pub(super) fn is_of_one(refusal: &Refusal) -> bool {
     let of_all = ["TRYCREATE", "NONEXISTENT", "NOPERM", "OVERQUOTA", "LIMIT", "READ-ONLY", "CANNOT"];
     !refusal.bad && !of_all.iter().any(|code| refusal.has_code(code))
 }

@@ -64,11 +64,11 @@ impl Pass<'_> {
                 let first = self.ask_uid_next(mailbox).await?.filter(|(epoch, _)| *epoch == uid_validity);
                 let from = BTreeMap::from([(mailbox, first.unwrap_or((uid_validity, seen.uid_next())))]);
                 let work = Work::Messages { mailbox, uid_validity, actions: group.to_vec(), from };
-                self.batch(work, seen).await?;
+                self.batch(work, &observed).await?;
             }
         }
         self.statuses.clear();
-        self.rounds(concerned).await?;
+        self.rounds(concerned, true).await?;
         for one in &chosen {
             if !self.restored.contains(&one.number) {
                 let reason = "it was not seen to come back; run `mailtwin sync`, then look at `mailtwin undo` again";

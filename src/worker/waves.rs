@@ -45,14 +45,13 @@ impl Pass<'_> {
                 if phase == Phase::Remove {
                     spare(&mut actions, self.pictures.entry(mailbox).or_default(), &failed);
                 }
-                let Some(seen) = observed.get(&mailbox) else { continue };
                 touched.extend(from.keys().copied());
-                failed.extend(self.measure(mailbox, &mut actions, seen).await?);
+                touched.extend(actions.iter().filter_map(|action| action.origin().map(|origin| origin.mailbox)));
                 if actions.is_empty() {
                     continue;
                 }
                 let work = Work::Messages { mailbox, uid_validity, actions, from };
-                failed.extend(self.batch(work, seen).await?);
+                failed.extend(self.batch(work, observed).await?);
             }
         }
         Ok(touched)
@@ -73,7 +72,7 @@ impl Pass<'_> {
             let (Some(folder), Some(scan)) = (&seen.folder, &seen.scan) else { continue };
             let picture = self.pictures.entry(*id).or_default();
             let failed = picture.lone_local().filter(|(_, lone)| matches!(lone.why, Why::Quarantined(_)));
-            let waiting = self.waiting.get(id).into_iter().flatten();
+            let waiting = self.held_uploads.get(id).into_iter().flatten();
             let stranded = failed.map(|(name, _)| name).chain(waiting);
             for (name, file) in stranded.filter_map(|name| Some((name.clone(), scan.files.get(name)?.clone()))) {
                 let folder = folder.clone();

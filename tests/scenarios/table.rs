@@ -398,11 +398,11 @@ pub fn scenarios() -> Vec<Scenario> {
         s("moved here", "
             INBOX   | a b:S | = | a   | a   | =
             Archive | c     | = | b:S c | b:S c | =
-            Trash   | .     | = | =   | b:S | ="),
+            Trash   | .     | = | =   | .   | ="),
         s("moved here, and flagged on the way", "
             INBOX   | a b | = | a     | a     | =
             Archive | c   | = | b:S c | b:S c | =
-            Trash   | .   | = | =     | b     | ="),
+            Trash   | .   | = | =     | .     | ="),
         s("moved there", "
             INBOX   | a b:S | a     | = | a     | =
             Archive | c     | b:S c | = | b:S c | =")
@@ -410,7 +410,72 @@ pub fn scenarios() -> Vec<Scenario> {
         s("moved there and back here", "
             INBOX   | a b | a   | a b c | a c | =
             Archive | c   | b c | .     | b   | =
-            Trash   | .   | =   | =     | c   | ="),
+            Trash   | .   | =   | =     | .   | ="),
+        s("moved here, and the server cannot move", "
+            INBOX   | a b:S d | = | a:F   | a:F   | =
+            Archive | c       | = | b d c | b d c | =
+            Trash   | .       | = | =     | .     | =")
+        .account("disable-extensions = [\"MOVE\"]"),
+        s("moved on one side, flagged on the other, deleted on the other", "
+            INBOX   | a b:S d e:S | a b:SF{work} e:FS | a d e:S | a e:FS            | =
+            Archive | c           | d c               | b c     | b:F{work} c d     | =
+            Sent    | f g         | f                 | f       | f                 | =
+            Drafts  | .           | .                 | g       | g                 | ="),
+        s("all of a mailbox was moved, here and there", "
+            INBOX   | a b c d e f g | =           | .               | .               | =
+            Archive | x             | =           | a b c d e f g x | a b c d e f g x | =
+            Old     | h i j k l m   | .           | =               | .               | =
+            Older   | .             | h i j k l m | =               | h i j k l m     | ="),
+        s("two were exchanged, here and there", "
+            INBOX   | a x | =   | b x | b x | =
+            Archive | b y | =   | a y | a y | =
+            Old     | c   | d   | =   | d   | =
+            Older   | d   | c   | =   | c   | ="),
+        s("moved to new mailboxes, here and there", "
+            INBOX   | a b c:S | a b | a c:S | a   | =
+            News    | -       | -   | b     | b   | =
+            Work    | -       | c:S | -     | c:S | =
+            Trash   | .       | .   | .     | .   | ="),
+        s("moved there to a mailbox that is not mirrored", "
+            INBOX   | a b | a   | = | a   | =
+            Secret  | s   | b s | = | b s | =")
+        .account("mailboxes = [\"*\", \"!Secret\"]")
+        .not_mirrored(&["Secret"]),
+        s("moved to the Trash, here marked as some readers do", "
+            INBOX   | a b c d | a b c | a d      | a         | =
+            Trash   | t       | d t   | b:ST c t | b:S c d t | ="),
+        s("copied, one moved and another left, and a draft that was edited", "
+            INBOX   | a b:S{work} c e | = | a b:S c | a b:S{work} c         | =
+            Archive | f               | = | b:F c e e f | b:F{work} c e e f | =
+            Drafts  | d1              | = | d2      | d2                    | =
+            Trash   | .               | = | =       | d1                    | ="),
+        s("a move that the server refuses costs nothing", "
+            INBOX   | a b | = | a   | a   | =
+            Archive | c   | = | b c | b c | =
+            Trash   | .   | = | =   | b   | =")
+        .rules(|server| {
+            server.rule(When::verb("UID MOVE").containing("Archive"), Act::No("", "not this one"));
+            server.rule(When::verb("UID COPY").containing("Archive"), Act::No("", "not this one"));
+        }),
+        s("a full server takes no move, and nothing is deleted", "
+            INBOX   | a b | = | a   | a   | =
+            Archive | c   | = | b c | b c | =
+            Trash   | .   | = | =   | .   | =")
+        .rules(|server| {
+            for verb in ["UID MOVE", "UID COPY", "APPEND"] {
+                server.rule(When::verb(verb), Act::No("OVERQUOTA", "full"));
+            }
+        })
+        .script(&[("sync", 1), (RULES_END, 0), ("sync", 0)]),
+        s("a move whose answer is lost", "
+            INBOX   | a b c | = | a     | a     | =
+            Archive | d     | = | b c d | b c d | =
+            Trash   | .     | = | =     | .     | =")
+        .rules(|server| {
+            server.rule(When::verb("UID MOVE").nth(1), Act::EffectThenDrop);
+            server.rule(When::verb("UID COPY").nth(1), Act::EffectThenDrop);
+        })
+        .script(&[("sync", 75), ("sync", 0)]),
         s("a new mailbox there", "
             INBOX   | a | = | = | a   | =
             News    | - | b | - | b   | =
@@ -524,13 +589,13 @@ pub fn scenarios() -> Vec<Scenario> {
         .rules(|server| {
             server.rule(When::verb("APPEND").containing("Subject: poison"), Act::No("", "bad message"));
         })
-        .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
+        .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=500 sync", 0)]),
         s("a message that could not be fetched is tried again, and comes", "
             INBOX   | a | a b c d | = | a b c d | =")
         .rules(|server| {
             server.rule(When::verb("UID FETCH").containing("BODY"), Act::RefuseUid(3));
         })
-        .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
+        .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=500 sync", 0)]),
         s("the server is full: uploads wait as a whole", "
             INBOX   | a b | a b e | a c d | a b e | a c d e
             Archive | f   | =     | b f:S | f:S   | b f:S
@@ -542,12 +607,12 @@ pub fn scenarios() -> Vec<Scenario> {
         s("the server was full, and has room again", "
             INBOX   | a b | a b e | a c d | a c d e | =
             Archive | f   | =     | b f:S | b f:S   | =
-            Trash   | .   | =     | =     | b       | =")
+            Trash   | .   | =     | =     | .       | =")
         .one_profile()
         .rules(|server| {
             server.rule(When::verb("APPEND"), Act::No("OVERQUOTA", "Quota exceeded"));
         })
-        .script(&[("sync", 1), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
+        .script(&[("sync", 1), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=500 sync", 0)]),
         s("nothing is written to a read-only mailbox", "
             INBOX   | a     | a     | a e   | a e     | =
             Shared  | a b c | a b:S | a:F d | a b:S   | a:F d
@@ -733,7 +798,7 @@ pub fn scenarios() -> Vec<Scenario> {
         .rules(|server| {
             server.rule(When::verb("UID FETCH").containing("BODY.PEEK[]"), Act::RefuseUid(2));
         })
-        .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=400 sync", 0)]),
+        .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=500 sync", 0)]),
     ]);
     all.extend([
         s("Gmail: each label is a mailbox, and what shows all mail is left out", "

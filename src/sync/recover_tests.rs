@@ -1,0 +1,140 @@
+//! Moves that a crash interrupted; uploads and fetches are in the model and in the scenarios.
+
+use super::*;
+use crate::mail::{Flags, MailboxName};
+use crate::sync::plan::BatchId;
+
+const FROM: MailboxId = MailboxId(1);
+const TO: MailboxId = MailboxId(2);
+
+fn uid(number: u32) -> Uid {
+    Uid::new(number).expect("not zero")
+}
+
+fn name(text: &str) -> BaseName {
+    BaseName::new(text.as_bytes()).expect("a name")
+}
+
+fn epoch() -> UidValidity {
+    UidValidity::new(7).expect("not zero")
+}
+
+fn print() -> Fingerprint {
+    Fingerprint { message_id: Some([1; 8]), size: 100, header: [2; 16], body: [3; 16] }
+}
+
+fn exact() -> Trace {
+    Trace { message_id: Some([1; 8]), header: [2; 16], size: 100 }
+}
+
+fn pair(file: &str) -> Pair {
+    Pair::agreed(name(file), Flags::parse("\\Seen"), Some(print()))
+}
+
+fn origin() -> Origin {
+    Origin { mailbox: FROM, mailbox_name: MailboxName::inbox(), uid_validity: epoch(), uid: uid(5) }
+}
+
+fn moved_there() -> Action {
+    let agreed = Flags::parse("\\Seen");
+    Action::MoveRemote { origin: origin(), was: name("a"), name: name("b"), agreed, print: print() }
+}
+
+fn moved_here() -> Action {
+    let agreed = Flags::parse("\\Seen");
+    Action::MoveLocal { uid: uid(9), origin: origin(), was: name("a"), name: name("a"), agreed, print: print() }
+}
+
+fn batch(id: u64, action: Action) -> Batch {
+    let from = BTreeMap::from([(TO, (epoch(), uid(9)))]);
+    let work = Work::Messages { mailbox: TO, uid_validity: epoch(), actions: vec![action], from };
+    Batch { id: BatchId(id), generation: 1, work }
+}
+
+/// What the crash left: UIDs of both mailboxes, files of both, and what is new in the target.
+struct Left {
+    remote: [&'static [u32]; 2],
+    local: [&'static [&'static str]; 2],
+    traces: Vec<(u32, Trace)>,
+}
+
+impl Left {
+    fn recover(&self, batches: &[Batch]) -> Vec<(MailboxId, Change)> {
+        let mut from = Picture::new();
+        from.apply(Change::Uid(uid(5), Some(Known::Pair(pair("a")))));
+        let pictures = BTreeMap::from([(FROM, from), (TO, Picture::new())]);
+        let view = |uids: &[u32]| {
+            let all: BTreeMap<Uid, Flags> = uids.iter().map(|n| (uid(*n), Flags::new())).collect();
+            RemoteView::listed(all, uids.len() as u32).expect("it adds up")
+        };
+        let files = |names: &[&str]| LocalView::of_new(names.iter().map(|n| (name(n), Flags::new())).collect());
+        let remotes = BTreeMap::from([(FROM, view(self.remote[0])), (TO, view(self.remote[1]))]);
+        let locals = BTreeMap::from([(FROM, files(self.local[0])), (TO, files(self.local[1]))]);
+        let traces = self.traces.iter().map(|(number, trace)| (uid(*number), *trace)).collect();
+        recover(batches, TO, &pictures, &remotes, &locals, &BTreeMap::from([(TO, traces)]))
+    }
+}
+
+fn known(file: &str) -> Vec<(MailboxId, Change)> {
+    vec![(TO, Change::Local(name(file), None)), (TO, Change::Uid(uid(9), Some(Known::Pair(pair(file)))))]
+}
+
+fn with(mut changes: Vec<(MailboxId, Change)>, change: Change) -> Vec<(MailboxId, Change)> {
+    changes.push((FROM, change));
+    changes
+}
+
+#[test]
+fn a_move_that_came_to_pass_is_settled_in_both_mailboxes() {
+    let left = Left { remote: [&[], &[9]], local: [&[], &["b"]], traces: vec![(9, exact())] };
+    assert_eq!(left.recover(&[batch(1, moved_there())]), with(known("b"), Change::Uid(uid(5), None)));
+}
+
+#[test]
+fn a_copy_without_its_removal_leaves_the_removal() {
+    let left = Left { remote: [&[5], &[9]], local: [&[], &["b"]], traces: vec![(9, exact())] };
+    let copied = Pair { removing: Some(Removing::Copied), ..pair("a") };
+    let expected = with(known("b"), Change::Uid(uid(5), Some(Known::Pair(copied))));
+    assert_eq!(left.recover(&[batch(1, moved_there())]), expected);
+}
+
+#[test]
+fn what_has_only_the_message_id_of_the_copy_is_no_reason_to_expunge_the_original() {
+    let alike = Trace { header: [8; 16], size: 90, ..exact() };
+    let left = Left { remote: [&[5], &[9]], local: [&[], &["b"]], traces: vec![(9, alike)] };
+    assert_eq!(left.recover(&[batch(1, moved_there())]), known("b"));
+}
+
+#[test]
+fn a_move_that_did_not_happen_is_planned_anew() {
+    let left = Left { remote: [&[5], &[]], local: [&[], &["b"]], traces: vec![] };
+    assert_eq!(left.recover(&[batch(1, moved_there())]), []);
+}
+
+#[test]
+fn an_upload_and_a_copy_of_the_same_bytes_do_not_claim_one_another() {
+    let upload = Action::Append { name: name("c"), flags: Flags::parse("\\Seen"), print: Some(print()) };
+    let batches = [batch(1, upload), batch(2, moved_there())];
+    let traces = vec![(9, exact()), (10, exact())];
+    let left = Left { remote: [&[], &[9, 10]], local: [&[], &["b", "c"]], traces };
+    let changes = left.recover(&batches);
+    let uids: BTreeSet<Uid> = changes
+        .iter()
+        .filter_map(|(of, c)| matches!(c, Change::Uid(_, Some(_))).then_some((of, c)))
+        .filter_map(|(_, c)| if let Change::Uid(uid, _) = c { Some(*uid) } else { None })
+        .collect();
+    assert_eq!(uids, BTreeSet::from([uid(9), uid(10)]));
+}
+
+#[test]
+fn a_file_that_was_renamed_is_the_message_s_wherever_a_reader_moved_it_on() {
+    let settled = vec![(TO, Change::Uid(uid(9), Some(Known::Pair(pair("a"))))), (FROM, Change::Uid(uid(5), None))];
+    let left = Left { remote: [&[], &[9]], local: [&[], &["a"]], traces: vec![] };
+    assert_eq!(left.recover(&[batch(1, moved_here())]), settled);
+    // It was not renamed yet, or a reader took it back: then it is planned anew.
+    let left = Left { remote: [&[], &[9]], local: [&["a"], &[]], traces: vec![] };
+    assert_eq!(left.recover(&[batch(1, moved_here())]), []);
+    // Gone from everywhere: the message lives, and is fetched.
+    let left = Left { remote: [&[], &[9]], local: [&[], &[]], traces: vec![] };
+    assert_eq!(left.recover(&[batch(1, moved_here())]), []);
+}
