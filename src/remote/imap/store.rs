@@ -64,14 +64,16 @@ impl Imap {
     }
 
     /// Marks messages with `\Deleted`, expunges them, and looks which of them are there still, all in one flight; needs
-    /// UIDPLUS.
+    /// UIDPLUS. What seems to be there is looked for once more: Dovecot answers a SEARCH that came in one flight with the
+    /// EXPUNGE from the state before it.
     ///
     /// # Errors
     /// When a command is refused; some may be gone all the same.
     pub async fn remove(&mut self, uids: &UidSet) -> Result<UidSet, Error> {
         let mut commands = Command::over(STORE, uids, "+FLAGS (\\Deleted)");
         commands.extend(Command::over(UID_EXPUNGE, uids, ""));
-        self.search_behind(commands, uids).await
+        let left = self.search_behind(commands, uids).await?;
+        if left.is_empty() { Ok(left) } else { self.search(&left).await }
     }
 
     /// Removes every message that has `\Deleted`, whoever set it.

@@ -106,12 +106,15 @@ async fn an_expunge_by_uid_removes_nothing_else() {
         "S: * VANISHED 4",
         "S: * VANISHED 5",
         "S: A0003 OK",
-        "S: * ESEARCH (TAG A0004) UID ALL 6 COUNT 1",
+        "S: * ESEARCH (TAG A0004) UID ALL 5:6 COUNT 2",
         "S: A0004 OK",
-        "C: A0005 EXPUNGE",
+        "C: A0005 UID SEARCH RETURN (ALL COUNT) UID 5:6",
+        "S: * ESEARCH (TAG A0005) UID ALL 6 COUNT 1",
+        "S: A0005 OK",
+        "C: A0006 EXPUNGE",
         "S: * 3 EXISTS",
         "S: * 2 EXPUNGE",
-        "S: A0005 OK",
+        "S: A0006 OK",
     ];
     let (mut imap, server) = session(FULL, &script).await;
     assert_eq!(imap.remove(&uids("4:6")).await.expect("an answer"), uids("6"));
