@@ -448,7 +448,8 @@ pub fn scenarios() -> Vec<Scenario> {
             INBOX   | a b:S{work} c e | = | a b:S c | a b:S{work} c         | =
             Archive | f               | = | b:F c e e f | b:F{work} c e e f | =
             Drafts  | d1              | = | d2      | d2                    | =
-            Trash   | .               | = | =       | d1                    | ="),
+            Trash   | .               | = | =       | d1                    | =")
+        .account("keywords = \"database\"").without_letters(),
         s("a move that the server refuses costs nothing", "
             INBOX   | a b | = | a   | a   | =
             Archive | c   | = | b c | b c | =
@@ -597,8 +598,8 @@ pub fn scenarios() -> Vec<Scenario> {
         })
         .script(&[("sync", 0), (RULES_END, 0), ("MAILTWIN_CLOCK_AHEAD=500 sync", 0)]),
         s("the server is full: uploads wait as a whole", "
-            INBOX   | a b | a b e | a c d | a b e | a c d e
-            Archive | f   | =     | b f:S | f:S   | b f:S
+            INBOX   | a b | a b e | a c d | a e   | a c d e
+            Archive | f   | =     | b f:S | b f:S | =
             Trash   | .   | =     | =     | .     | =")
         .rules(|server| {
             server.rule(When::verb("APPEND"), Act::No("OVERQUOTA", "Quota exceeded"));
