@@ -335,14 +335,9 @@ impl<'j> Pass<'j> {
         &mut self,
         observed: &mut BTreeMap<MailboxId, Observed>,
     ) -> Result<Vec<MailboxPlan>, Error> {
-        let mut others = match self.mode {
-            Mode::Execute => self.judge_mailboxes(&[]).await?,
-            // What would be made is pretended already.
-            Mode::DryRun => {
-                let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none());
-                mirrored.map(|record| record.id).collect()
-            }
-        };
+        // Only looked at: whether mailboxes are made, renamed or deleted is the business of a run over all of them.
+        let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none());
+        let mut others: BTreeSet<MailboxId> = mirrored.map(|record| record.id).collect();
         others.retain(|id| !observed.contains_key(id));
         let more = self.observe(&others).await?;
         self.remember_epochs(&more).await?;
