@@ -78,6 +78,13 @@ pub enum Event {
     },
     /// Files are missing, and are looked for again after this time.
     LookingAgain(Duration),
+    /// Files are read, to find out which messages of the server they are.
+    Pairing {
+        /// How many were read.
+        done: usize,
+        /// Of how many.
+        total: usize,
+    },
     /// So much is to be done.
     Planned {
         /// Messages to fetch.
@@ -149,6 +156,8 @@ impl AccountPlan {
 pub struct Report {
     /// What was planned, and done unless told otherwise below.
     pub plan: AccountPlan,
+    /// Messages that were on both sides already, and were recognised.
+    pub recognised: u64,
     /// Messages fetched.
     pub fetched: u64,
     /// Messages uploaded.
@@ -163,6 +172,10 @@ pub struct Report {
     pub quarantined: u64,
     /// Deletions that wait for a person.
     pub held: u64,
+    /// Mailboxes of which a person has to say whether both sides belong together.
+    pub asked: u64,
+    /// What was found besides, and concerns the whole account; sentences.
+    pub notices: Vec<String>,
     /// Mailboxes that were left out, with the reason.
     pub left_out: Vec<LeftOut>,
 }

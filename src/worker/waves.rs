@@ -48,6 +48,7 @@ impl Pass<'_> {
                 let Some(seen) = observed.get(&mailbox) else { continue };
                 touched.extend(from.keys().copied());
                 failed.extend(self.measure(mailbox, &mut actions, seen).await?);
+                self.meet_newcomers(mailbox, &mut actions, seen).await?;
                 if actions.is_empty() {
                     continue;
                 }
