@@ -3,16 +3,17 @@
 //!
 //! The world is a server and a Maildir with two mailboxes and up to two messages to begin with. Only the hands are of
 //! this file: they count each durable step, and the process dies when the fuel is used up. Five mutations of the order
-//! in which the hands work must each be caught, or this test proves nothing.
+//! in which the hands work, and one of adoption, must each be caught, or this test proves nothing.
 
 // The count of schedules and what was caught are meant to be read.
 #![allow(clippy::print_stdout)]
 
 use mailtwin::mail::{BaseName, Fingerprint, FlagChange, Flags, ModSeq, SystemFlag, Uid, UidSet, UidValidity};
 use mailtwin::sync::{
-    Action, Arrived, Batch, BatchId, Change, Checkpoint, Delta, Evidence, Limits, LocalView, MailboxId, MailboxPlan,
-    Numbers, Outcome, Picture, Policy, RemoteView, Route, Rules, Scene, Trace, Work, pair_up, questions, reconcile,
-    recover, settle, settle_origin, waves,
+    Action, Arrived, Batch, BatchId, Cause, Change, Checkpoint, Delta, Evidence, HeaderLook, Known, Limits, LocalView,
+    Lone, LooksHere, LooksThere, MailboxId, MailboxPlan, Numbers, Outcome, Picture, Policy, RemoteView, Route, Rules,
+    Scene, Scope, Trace, Why, Word, Work, adopt, pair_up, questions, reappeared, reconcile, recover, scope, settle,
+    settle_origin, waves,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ enum Mutation {
     RemoveBeforeAdd,
     CheckpointEarly,
     AbsenceFromIncompleteView,
+    AdoptDeletes,
 }
 
 /// A mailbox on both sides, and what is remembered of it.
@@ -31,10 +33,13 @@ enum Mutation {
 struct Mailbox {
     remote: BTreeMap<Uid, (u8, Flags, u64)>,
     vanished: Vec<(u64, Uid)>,
+    epoch: UidValidity,
     uid_next: Uid,
     mod_seq: u64,
     local: BTreeMap<BaseName, (u8, Flags)>,
     picture: Picture,
+    /// The epoch that the picture is of.
+    remembered: Option<UidValidity>,
     checkpoint: Option<Checkpoint>,
 }
 
@@ -58,6 +63,10 @@ struct World {
     toggled: BTreeMap<u8, u8>,
     seen_there: BTreeSet<u8>,
     seen_here: BTreeSet<u8>,
+    /// What the server lost by itself.
+    lost_there: BTreeSet<u8>,
+    /// The memory was lost, or made worthless.
+    void: bool,
 }
 
 /// What the server can do.
@@ -69,12 +78,6 @@ enum Server {
     Copies,
     /// It only copies, and tells nothing.
     Plain,
-}
-
-const EPOCH: u32 = 7;
-
-fn epoch() -> UidValidity {
-    UidValidity::new(EPOCH).expect("not zero")
 }
 
 fn seen() -> Flags {
@@ -94,10 +97,12 @@ impl Mailbox {
         Self {
             remote: BTreeMap::new(),
             vanished: vec![],
+            epoch: UidValidity::new(7).expect("not zero"),
             uid_next: Uid::MIN,
             mod_seq: 1,
             local: BTreeMap::new(),
             picture: Picture::new(),
+            remembered: None,
             checkpoint: None,
         }
     }
@@ -129,12 +134,13 @@ impl Mailbox {
     }
 
     fn numbers(&self) -> Numbers {
-        Numbers { uid_validity: epoch(), exists: self.remote.len() as u32, highest_mod_seq: ModSeq::new(self.mod_seq) }
+        let exists = self.remote.len() as u32;
+        Numbers { uid_validity: self.epoch, exists, highest_mod_seq: ModSeq::new(self.mod_seq) }
     }
 
     fn reached(&self) -> Checkpoint {
         Checkpoint {
-            uid_validity: epoch(),
+            uid_validity: self.epoch,
             highest_mod_seq: ModSeq::new(self.mod_seq),
             uid_next: Some(self.uid_next),
             messages: self.remote.len() as u32,
@@ -215,6 +221,8 @@ impl World {
             toggled: BTreeMap::new(),
             seen_there: BTreeSet::new(),
             seen_here: BTreeSet::new(),
+            lost_there: BTreeSet::new(),
+            void: false,
         }
     }
 
@@ -252,6 +260,7 @@ impl World {
         if full {
             self.recover(&views, fuel)?;
         }
+        self.adopt(&views, fuel, mutation)?;
         let reached: Vec<Checkpoint> = self.boxes.iter().map(Mailbox::reached).collect();
         if mutation == Mutation::CheckpointEarly {
             fuel.step()?;
@@ -265,7 +274,8 @@ impl World {
             }
             return Ok(true);
         }
-        let next = (0..2).map(|i| (MailboxId(i), (epoch(), self.boxes[i as usize].uid_next))).collect();
+        let next =
+            (0..2).map(|i| (MailboxId(i), (self.boxes[i as usize].epoch, self.boxes[i as usize].uid_next))).collect();
         let mut ordered = waves(&plans, &next, 10);
         if mutation == Mutation::RemoveBeforeAdd {
             ordered.reverse();
@@ -280,6 +290,63 @@ impl World {
             self.wave(works, fuel, mutation)?;
         }
         Ok(false)
+    }
+
+    /// Pairs what the memory says nothing of, each mailbox in one commit.
+    fn adopt(&mut self, views: &[RemoteView], fuel: &mut Fuel, mutation: Mutation) -> Result<(), Died> {
+        for (mailbox, remote) in self.boxes.iter_mut().zip(views) {
+            let cause = match mailbox.remembered {
+                None => Cause::Met,
+                Some(was) if was != mailbox.epoch => Cause::NewEpoch,
+                Some(_) if reappeared(&mailbox.picture, remote) => Cause::Reappeared,
+                Some(_) => continue,
+            };
+            let local = mailbox.local_view();
+            let Scope { uids, names, gone } = scope(cause, &mailbox.picture, remote, &local);
+            let there = uids.into_iter().map(|uid| {
+                let (body, flags, _) = &mailbox.remote[&uid];
+                let header = Some(HeaderLook { digest: [*body; 16], volatile: 0 });
+                (uid, LooksThere { flags: flags.clone(), size: Some(1), header, ..LooksThere::default() })
+            });
+            let mut here: BTreeMap<BaseName, LooksHere> = gone;
+            here.extend(names.into_iter().map(|name| {
+                let (body, flags) = mailbox.local[&name].clone();
+                let (print, octets) = (print(body), Some(1));
+                (name, LooksHere { flags, print, octets, unended: false, date: None, gone: false })
+            }));
+            let done = adopt(cause, &mailbox.picture, (remote, &local), &there.collect(), &here, 0);
+            fuel.step()?;
+            if cause == Cause::NewEpoch {
+                mailbox.picture = Picture::new();
+            }
+            mailbox.remembered = Some(mailbox.epoch);
+            for mut change in done.changes {
+                if mutation == Mutation::AdoptDeletes {
+                    // What is missing on a side counts as deleted there.
+                    match &mut change {
+                        Change::Local(_, Some(Lone { why: Why::Missing(hold), .. })) => hold.word = Word::Approved,
+                        Change::Uid(_, Some(Known::Pair(pair))) => pair.hold = None,
+                        _ => {}
+                    }
+                }
+                mailbox.picture.apply(change);
+            }
+        }
+        Ok(())
+    }
+
+    /// The messages whose deletion waits for a person.
+    fn held(&self) -> BTreeSet<u8> {
+        let mut held = BTreeSet::new();
+        for mailbox in &self.boxes {
+            let here = |name: &BaseName| mailbox.local.get(name).map(|(body, _)| *body);
+            for (uid, pair) in mailbox.picture.pairs().filter(|(_, pair)| pair.hold.is_some()) {
+                held.extend(mailbox.remote.get(&uid).map(|(body, ..)| *body).or(here(&pair.name)));
+            }
+            let missing = mailbox.picture.lone_local().filter(|(_, lone)| matches!(lone.why, Why::Missing(_)));
+            held.extend(missing.filter_map(|(name, _)| here(name)));
+        }
+        held
     }
 
     fn plans(&mut self, views: &[RemoteView]) -> Vec<MailboxPlan> {
@@ -297,7 +364,7 @@ impl World {
                 MailboxPlan {
                     mailbox: MailboxId(i as u32),
                     name: mailtwin::mail::MailboxName::inbox(),
-                    uid_validity: epoch(),
+                    uid_validity: mailbox.epoch,
                     actions: done.actions,
                     notes: done.notes,
                 }
@@ -334,8 +401,10 @@ impl World {
 
     fn recover(&mut self, views: &[RemoteView], fuel: &mut Fuel) -> Result<(), Died> {
         let asked = questions(&self.batches);
+        // Of a mailbox that was numbered anew nothing is found by UID.
         let traces: BTreeMap<MailboxId, BTreeMap<Uid, Trace>> = asked
             .into_iter()
+            .filter(|(id, (epoch, _))| self.boxes[id.0 as usize].epoch == *epoch)
             .map(|(id, (_, from))| {
                 let there = self.boxes[id.0 as usize].remote.range(from..);
                 (
@@ -565,6 +634,30 @@ impl World {
                 }
             }
             Edit::CutListing => self.cut = true,
+            Edit::Renumber { lose } => {
+                self.void = true;
+                let mailbox = &mut self.boxes[0];
+                mailbox.epoch = UidValidity::new(mailbox.epoch.get() + 1).expect("not zero");
+                let mut kept: Vec<_> = std::mem::take(&mut mailbox.remote).into_values().collect();
+                if lose && !kept.is_empty() {
+                    let (body, ..) = kept.remove(0);
+                    self.seen_there.remove(&body);
+                    self.lost_there.insert(body);
+                }
+                mailbox.vanished.clear();
+                mailbox.uid_next = Uid::MIN;
+                kept.into_iter().for_each(|(body, flags, _)| {
+                    let _ = mailbox.add_remote(body, flags);
+                });
+            }
+            Edit::LoseState => {
+                self.void = true;
+                self.batches.clear();
+                for mailbox in &mut self.boxes {
+                    mailbox.picture = Picture::new();
+                    (mailbox.remembered, mailbox.checkpoint) = (None, None);
+                }
+            }
         }
     }
 
@@ -631,8 +724,9 @@ impl World {
             Window::Deletion => self.deleted.contains(&body),
             Window::Move => self.moved_there.contains(&body),
         };
+        let held = self.held();
         let plain = |all: &[(usize, u8, Flags)]| -> Vec<_> {
-            all.iter().filter(|(_, body, _)| !excused(*body)).cloned().collect()
+            all.iter().filter(|(_, body, _)| !excused(*body) && !held.contains(body)).cloned().collect()
         };
         if plain(&there) != plain(&here) {
             return Err("the sides differ");
@@ -642,17 +736,27 @@ impl World {
             let count = there.iter().filter(|(_, b, _)| *b == body).count();
             let deleted = self.deleted.contains(&body);
             let moved_twice = self.moved_here.contains(&body) && self.moved_there.contains(&body);
+            let forgot_the_move = self.void && moved(&body);
             match count {
-                0 if !deleted => return Err("a message was lost"),
-                1 if deleted && window != Window::Deletion && !moved(&body) => return Err("a message came back"),
-                2.. if !moved_twice && (window != Window::Move || !self.moved_there.contains(&body)) => {
+                0 if !deleted && !self.lost_there.contains(&body) => return Err("a message was lost"),
+                // Without its memory it does not know of a deletion that was pending, and asks or keeps the message.
+                1 if deleted && window != Window::Deletion && !moved(&body) && !self.void => {
+                    return Err("a message came back");
+                }
+                2.. if !(moved_twice
+                    || forgot_the_move
+                    || window == Window::Move && self.moved_there.contains(&body)) =>
+                {
                     return Err("a message was doubled");
                 }
                 _ => {}
             }
         }
         for (_, body, flags) in &there {
-            if self.toggled.get(body) == Some(&1) && !moved(body) && *flags != seen() {
+            // What was deleted or lost, and came back from the other side without a memory, comes as it was there.
+            let came_back = self.void && (self.deleted.contains(body) || self.lost_there.contains(body));
+            let excused = moved(body) || held.contains(body) || came_back;
+            if self.toggled.get(body) == Some(&1) && !excused && *flags != seen() {
                 return Err("a flag edit was lost");
             }
         }
@@ -684,6 +788,11 @@ enum Edit {
     MoveHere,
     MoveThere,
     CutListing,
+    /// The server numbers the messages of a mailbox anew, and may lose the first of them.
+    Renumber {
+        lose: bool,
+    },
+    LoseState,
 }
 
 const EDITS: [Edit; 14] = [
@@ -703,6 +812,13 @@ const EDITS: [Edit; 14] = [
     Edit::CutListing,
 ];
 
+/// What voids the memory; after a first edit, or after a crash.
+const VOIDS: [Edit; 3] = [Edit::Renumber { lose: false }, Edit::Renumber { lose: true }, Edit::LoseState];
+
+fn all_edits() -> impl Iterator<Item = Edit> {
+    EDITS.into_iter().chain(VOIDS)
+}
+
 /// Runs every schedule; stops at the first violation.
 fn every_schedule(messages: usize, server: Server, mutation: Mutation) -> Result<u64, String> {
     const FULL: u32 = 1000;
@@ -714,7 +830,7 @@ fn every_schedule(messages: usize, server: Server, mutation: Mutation) -> Result
     (start.uploads, start.fetches) = (vec![], vec![]);
     let mut count = 0;
     for first in EDITS {
-        for second in EDITS {
+        for second in all_edits() {
             let mut edited = start.clone();
             edited.edit(first);
             edited.edit(second);
@@ -730,7 +846,7 @@ fn every_schedule(messages: usize, server: Server, mutation: Mutation) -> Result
                 };
                 let whole = finished;
                 crashed.never_away().map_err(|e| told(&crashed, Edit::Nothing, e))?;
-                for third in EDITS {
+                for third in all_edits() {
                     let mut again = crashed.clone();
                     again.edit(third);
                     let window = match third {
@@ -804,4 +920,9 @@ fn a_program_that_advances_its_checkpoint_early_is_caught() {
 #[test]
 fn a_program_that_infers_absence_from_an_incomplete_view_is_caught() {
     caught(Mutation::AbsenceFromIncompleteView);
+}
+
+#[test]
+fn an_adoption_that_deletes_is_caught() {
+    caught(Mutation::AdoptDeletes);
 }

@@ -58,6 +58,7 @@ fn pairs() -> Vec<(&'static str, Pair)> {
         ("pair, approved, gone there", held(Side::Remote, Word::Approved)),
         ("pair, copied to the Trash", Pair { removing: Some(Removing::Copied), ..pair() }),
         ("pair, marked by us", Pair { removing: Some(Removing::Marked), ..pair() }),
+        ("pair, guessed", Pair { guessed: true, ..pair() }),
         ("pair, failed, not due", Pair { trouble: Some(failed(NOW + 1)), ..pair() }),
         ("stub", stub(101)),
         ("stub, limit raised", stub(100)),
@@ -82,6 +83,9 @@ fn lone(gone: Side) -> Vec<(&'static str, Lone)> {
         ("held", lone(Why::Held(hold(gone, Word::Waiting)))),
         ("approved", lone(Why::Held(hold(gone, Word::Approved)))),
         ("rejected", lone(Why::Held(hold(gone, Word::Rejected)))),
+        ("missing, held", lone(Why::Missing(hold(gone, Word::Waiting)))),
+        ("missing, approved", lone(Why::Missing(hold(gone, Word::Approved)))),
+        ("missing, rejected", lone(Why::Missing(hold(gone, Word::Rejected)))),
     ]
 }
 
@@ -152,7 +156,7 @@ fn every_cell_of_the_verdict_table_is_as_written() {
             }
         }
     }
-    assert_eq!(cells, 4 * 40 * 36);
+    assert_eq!(cells, 4 * 47 * 36);
     insta::assert_snapshot!(table);
 }
 

@@ -4,7 +4,7 @@ use super::job::{failure, job};
 use super::status::count;
 use super::{Exit, Failure, Output, Selected, Selection};
 use crate::config::Config;
-use crate::worker::{Decision, decide};
+use crate::worker::{Decided, Decision, decide};
 use serde::Serialize;
 
 const AFTER_APPROVE: &str = "\
@@ -14,7 +14,7 @@ Examples:
   mailtwin approve work/Lists       what is held in one mailbox
   mailtwin approve work --set 3     that set only
 
-What is held later is not approved with it.";
+Also where it is asked whether the two sides of a mailbox belong together. What is held later is not approved with it.";
 
 const AFTER_REJECT: &str = "\
 Examples:
@@ -23,7 +23,8 @@ Examples:
   mailtwin reject work/Lists        what is held in one mailbox
   mailtwin reject work --set 3      that set only
 
-The messages that were missing on one side are put back there.";
+The messages that were missing on one side are put back there. A mailbox whose two sides do not belong together is left \
+alone.";
 
 /// Let held deletions go.
 #[derive(Debug, clap::Args)]
@@ -54,10 +55,12 @@ pub(super) struct Held {
 
 /// The form of `--json`.
 #[derive(Serialize)]
-struct Decided {
-    mailbox: String,
-    set: u32,
-    deletions: u32,
+#[serde(untagged)]
+enum Told {
+    /// Held deletions.
+    Deletions { mailbox: String, set: u32, deletions: u32 },
+    /// Whether two sides belong together.
+    Adoption { mailbox: String },
 }
 
 pub(super) fn approve(arguments: &ApproveArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
@@ -77,14 +80,23 @@ fn decide_on(held: &Held, decision: Decision, config: &Config, output: &Output) 
         Decision::Reject => ("rejected", "the next `mailtwin sync` puts the messages back"),
     };
     if output.is_json() {
-        let told = decided.into_iter().map(|(mailbox, set, deletions)| Decided { mailbox, set, deletions });
-        output.json(&told.collect::<Vec<_>>());
-    } else if decided.is_empty() {
+        let deletions = decided.deletions.into_iter();
+        let deletions = deletions.map(|(mailbox, set, deletions)| Told::Deletions { mailbox, set, deletions });
+        let adoptions = decided.adoptions.into_iter().map(|mailbox| Told::Adoption { mailbox });
+        output.json(&deletions.chain(adoptions).collect::<Vec<_>>());
+    } else if decided == Decided::default() {
         output.note(format!("{}: nothing is held there", account.name));
     } else {
-        for (mailbox, set, deletions) in decided {
+        for (mailbox, set, deletions) in decided.deletions {
             let deletions = count(deletions, "deletion");
             output.note(format!("{}/{mailbox}: set {set}, {deletions} {done}; {next}", account.name));
+        }
+        for mailbox in decided.adoptions {
+            let next = match decision {
+                Decision::Approve => "both sides belong together; the next `mailtwin sync` carries over what one lacks",
+                Decision::Reject => "the sides do not belong together; both are left alone",
+            };
+            output.note(format!("{}/{mailbox}: {next}", account.name));
         }
     }
     Ok(Exit::Done)

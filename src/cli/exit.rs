@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Everything was done.
     Done,
-    /// Everything was done, but deletions are held.
+    /// Everything was done but what waits for a person, such as deletions that are held.
     Held,
     /// An account failed.
     Failed,

@@ -61,7 +61,9 @@ fn table(folders: &[MappedFolder], output: &Output) -> Vec<String> {
     let style = |i: usize| match i.checked_sub(1).map(|i| folders[i].state) {
         None => Some(Style::Strong),
         Some(FolderState::Mirrored) => None,
-        Some(FolderState::NewThere | FolderState::NewHere | FolderState::Renamed) => Some(Style::Good),
+        Some(FolderState::NewThere | FolderState::NewHere | FolderState::NewOnBoth | FolderState::Renamed) => {
+            Some(Style::Good)
+        }
         Some(FolderState::Unwanted | FolderState::Parked) => Some(Style::Faint),
         Some(FolderState::LeftOut | FolderState::Held | FolderState::Deleted) => Some(Style::Attention),
     };
@@ -78,6 +80,7 @@ fn row(folder: &MappedFolder) -> [String; 6] {
         FolderState::NewThere => "new: its directory will be made".to_owned(),
         FolderState::NewHere if reason.is_empty() => "new: it will be made on the server".to_owned(),
         FolderState::NewHere => format!("new: it will be made on the server; {reason}"),
+        FolderState::NewOnBoth => "new: both sides will be compared".to_owned(),
         FolderState::Renamed => format!("renamed: {reason}"),
         FolderState::Deleted => format!("deleted: {reason}"),
         FolderState::Held => format!("held: {reason}"),

@@ -52,7 +52,7 @@ Exit codes:
   0   done
   1   an account failed
   2   the command line is wrong
-  3   done, but deletions are held: see `mailtwin status`
+  3   done, but something waits for you: see `mailtwin status`
   75  a failure that may pass: the network, or another instance is at work
   77  a login was refused
   78  the configuration is wrong";

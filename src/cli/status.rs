@@ -3,7 +3,9 @@
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::Config;
 use crate::mail::escape;
-use crate::worker::status::{AccountStatus, HeldSet, LeftOut, MailboxStatus, Quarantined, Side, State, Waiting};
+use crate::worker::status::{
+    AccountStatus, HeldSet, LeftOut, MailboxStatus, Quarantined, Question, Side, State, Waiting,
+};
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -106,6 +108,16 @@ fn mailbox_lines(account: &str, mailbox: &MailboxStatus, now: u64) -> Vec<String
     if !left.is_empty() {
         lines.push(format!("  {name}: {}", left.join(", ")));
     }
+    if let Some(Question { paired, there, here, rejected }) = &mailbox.question {
+        lines.push(format!(
+            "  {name}: of {there} messages on the server and {here} here {paired} belong together; it is left alone{}",
+            if *rejected { "" } else { " until you decide" }
+        ));
+        lines.push(format!("    they belong together:  mailtwin approve {argument}"));
+        if !*rejected {
+            lines.push(format!("    they do not:           mailtwin reject {argument}"));
+        }
+    }
     for HeldSet { number, deletions, side, whole } in &mailbox.held {
         let place = match side {
             Side::Remote => "on the server",
@@ -137,7 +149,7 @@ fn describe(state: State) -> (Style, &'static str) {
     match state {
         State::NeverSynced => (Style::Faint, "never synchronised"),
         State::Ok => (Style::Good, "ok"),
-        State::Held => (Style::Attention, "ok, but deletions are held"),
+        State::Held => (Style::Attention, "ok, but something waits for you"),
         State::Failed => (Style::Bad, "failed"),
         State::NeedsLogin => (Style::Bad, "the login was refused"),
         State::LocalUnavailable => (Style::Bad, "the Maildir is not available"),
@@ -205,6 +217,7 @@ mod tests {
             held: vec![],
             quarantined: vec![],
             parked: false,
+            question: None,
         }
     }
 
@@ -268,7 +281,7 @@ mod tests {
         };
         assert_eq!(
             shown(&status),
-            "work: ok, but deletions are held, 6 messages in 3 mailboxes\n\
+            "work: ok, but something waits for you, 6 messages in 3 mailboxes\n\
              \x20 Lists/rust: held set 3: 60 deletions on the server\n\
              \x20   let them go: mailtwin approve work/Lists/rust --set 3\n\
              \x20   put back:    mailtwin reject work/Lists/rust --set 3\n\

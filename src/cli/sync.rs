@@ -18,8 +18,12 @@ Examples:
   mailtwin sync --dry-run          show what would be done, change nothing
   mailtwin sync --dry-run --json   the same for a program
 
+A Maildir that another program filled is taken over: what is on both sides is recognised, and not transferred. Let the \
+other program not run on it any more.
+
 Where much would be deleted at once, the deletions are held, the rest goes on, and the exit code is 3: \
-`mailtwin status` shows them, `mailtwin approve` and `mailtwin reject` decide.";
+`mailtwin status` shows them, `mailtwin approve` and `mailtwin reject` decide. So it is with a mailbox whose two sides \
+have hardly a message in common.";
 
 /// Synchronise, once.
 #[derive(Debug, clap::Args)]
@@ -32,6 +36,9 @@ pub(super) struct SyncArguments {
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
 }
+
+/// More files than this take a while to be read.
+const MANY: usize = 1000;
 
 /// The form of `--json`.
 #[derive(Serialize)]
@@ -82,7 +89,7 @@ pub(super) async fn watch<T, F: Future<Output = Result<T, Error>>>(
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
     let pass = pass(sender);
     let mut pass = std::pin::pin!(pass);
-    let mut shown: Option<Progress> = None;
+    let (mut shown, mut pairing): (Option<Progress>, Option<Progress>) = (None, None);
     let (mut done, mut total, mut moved) = (0, 0, 0);
     loop {
         let event = tokio::select! {
@@ -104,6 +111,14 @@ pub(super) async fn watch<T, F: Future<Output = Result<T, Error>>>(
                     job.account
                 ));
             }
+            Event::Pairing { done, total } if total > MANY => {
+                let label = format!("{}, comparing", job.account);
+                pairing.get_or_insert_with(|| output.progress(&label)).set(done as u64, total as u64, 0);
+                if done == total {
+                    pairing = None;
+                }
+            }
+            Event::Pairing { .. } => {}
             Event::Planned { fetch, append, other } => {
                 total = done + (fetch + append + other) as u64;
                 if total > done {
@@ -129,13 +144,14 @@ fn summarise(account: &str, report: &Report, mode: Mode, output: &Output) -> Exi
             Mode::Execute => output.note(summary(account, report)),
         }
     }
+    report.notices.iter().for_each(|notice| output.note(format!("  {notice}")));
     for LeftOut { mailbox, reason, failed } in &report.left_out {
         let style = if *failed { Style::Attention } else { Style::Faint };
         output.note(format!("  {}: {reason}", output.paint_error(style, mailbox)));
     }
     if report.left_out.iter().any(|left| left.failed) {
         Exit::Failed
-    } else if report.held > 0 {
+    } else if report.held > 0 || report.asked > 0 {
         Exit::Held
     } else {
         Exit::Done
@@ -144,6 +160,7 @@ fn summarise(account: &str, report: &Report, mode: Mode, output: &Output) -> Exi
 
 fn summary(account: &str, report: &Report) -> String {
     let parts = [
+        (report.recognised, "recognised"),
         (report.fetched, "fetched"),
         (report.appended, "uploaded"),
         (report.flagged, "with other flags"),
@@ -159,7 +176,8 @@ fn summary(account: &str, report: &Report) -> String {
     let made = (made > 0).then(|| format!("{} made", count(made as u64, "mailbox")));
     let held =
         (report.held > 0).then(|| format!("{} held, see `mailtwin status {account}`", count(report.held, "deletion")));
-    let told: Vec<String> = made.into_iter().chain(told).chain(held).collect();
+    let asked = (report.asked > 0).then(|| format!("{} to be asked about", count(report.asked, "mailbox")));
+    let told: Vec<String> = made.into_iter().chain(told).chain(held).chain(asked).collect();
     if told.is_empty() { format!("{account}: nothing to do") } else { format!("{account}: {}", told.join(", ")) }
 }
 

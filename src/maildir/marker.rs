@@ -78,6 +78,8 @@ pub struct Owner {
 pub struct RootMarker {
     /// Who keeps this Maildir.
     pub owner: Owner,
+    /// Where the state lies, as text: where another one lies there now, the first was lost.
+    pub place: String,
     /// The batch that was begun last.
     pub generation: u64,
 }
@@ -99,6 +101,7 @@ struct RootLine {
     format: u32,
     account: String,
     state: StateId,
+    place: String,
     generation: u64,
 }
 
@@ -120,7 +123,11 @@ impl RootMarker {
     /// Reads the marker of a root; `None` if there is none.
     pub(super) fn read(root: &Dir) -> Result<Option<Self>, Error> {
         let line: Option<RootLine> = read(root, ROOT_MARKER)?;
-        Ok(line.map(|l| Self { owner: Owner { account: l.account, state: l.state }, generation: l.generation }))
+        Ok(line.map(|l| Self {
+            owner: Owner { account: l.account, state: l.state },
+            place: l.place,
+            generation: l.generation,
+        }))
     }
 
     /// Takes the marker of a root away, durably.
@@ -130,7 +137,8 @@ impl RootMarker {
 
     pub(super) fn write(&self, root: &Dir) -> Result<(), Error> {
         let Owner { account, state } = self.owner.clone();
-        write(root, ROOT_MARKER, &RootLine { format: FORMAT, account, state, generation: self.generation })
+        let place = self.place.clone();
+        write(root, ROOT_MARKER, &RootLine { format: FORMAT, account, state, place, generation: self.generation })
     }
 }
 
@@ -210,7 +218,7 @@ mod tests {
         assert_eq!(RootMarker::read(&dir).expect("no marker"), None);
         let owner = Owner { account: "wörk \"\n".into(), state: StateId::new([1; 16]) };
         for generation in [0, 1, u64::MAX] {
-            let marker = RootMarker { owner: owner.clone(), generation };
+            let marker = RootMarker { owner: owner.clone(), place: "/state\\xff".into(), generation };
             // What a crash left behind is in nobody's way.
             std::fs::write(tmp.path().join(".mailtwin-root.tmp"), "{").expect("written");
             marker.write(&dir).expect("written");

@@ -32,10 +32,10 @@ pub enum RootState {
     Fresh,
     /// A directory with something in it and without a marker, perhaps another tool's Maildir.
     Foreign(Root),
-    /// This account's Maildir, and the generation in its marker.
-    Ours(Root, u64),
+    /// This account's Maildir, and its marker.
+    Ours(Root, RootMarker),
     /// Another account's or another state directory's Maildir.
-    Theirs(RootMarker),
+    Theirs(Root, RootMarker),
     /// It cannot be used; the reason names the remedy.
     Unavailable(Unavailable),
 }
@@ -112,8 +112,8 @@ fn look(path: &Path, us: &Owner, expected: Expected) -> Result<RootState, Error>
     }
     let root = Root { dir: Arc::new(dir) };
     match root.marker()? {
-        Some(marker) if marker.owner == *us => Ok(RootState::Ours(root, marker.generation)),
-        Some(marker) => Ok(RootState::Theirs(marker)),
+        Some(marker) if marker.owner == *us => Ok(RootState::Ours(root, marker)),
+        Some(marker) => Ok(RootState::Theirs(root, marker)),
         None if expected == Expected::Marker => Err(Unavailable::RootMarkerMissing.into()),
         None => {
             // A fresh file system has lost+found; what begins with a dot is a desktop's, or a draft of our marker,
@@ -161,9 +161,10 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o700);
         assert!(matches!(open(&path, Expected::Anything), RootState::Fresh));
         assert_eq!(refused(&path, Expected::Marker), Unavailable::RootMarkerMissing);
-        root.write_marker(&RootMarker { owner: us(), generation: 3 }).expect("written");
-        assert!(matches!(open(&path, Expected::Marker), RootState::Ours(_, 3)));
-        assert!(matches!(open(&path, Expected::Anything), RootState::Ours(_, 3)));
+        let ours = RootMarker { owner: us(), place: "/state".into(), generation: 3 };
+        root.write_marker(&ours).expect("written");
+        assert!(matches!(open(&path, Expected::Marker), RootState::Ours(_, marker) if marker == ours));
+        assert!(matches!(open(&path, Expected::Anything), RootState::Ours(_, marker) if marker == ours));
     }
 
     #[test]
@@ -171,10 +172,11 @@ mod tests {
         let tmp = tempfile::tempdir().expect("a directory");
         std::fs::create_dir_all(tmp.path().join("INBOX/cur")).expect("made");
         assert!(matches!(open(tmp.path(), Expected::Anything), RootState::Foreign(_)));
-        let theirs = RootMarker { owner: Owner { account: "home".into(), ..us() }, generation: 1 };
+        let owner = Owner { account: "home".into(), ..us() };
+        let theirs = RootMarker { owner, place: "/state".into(), generation: 1 };
         Root::create(tmp.path()).expect("open").write_marker(&theirs).expect("written");
         match open(tmp.path(), Expected::Marker) {
-            RootState::Theirs(marker) => assert_eq!(marker, theirs),
+            RootState::Theirs(_, marker) => assert_eq!(marker, theirs),
             other => panic!("{other:?}"),
         }
         std::fs::write(tmp.path().join("mailtwin-root"), "{").expect("written");

@@ -89,6 +89,52 @@ impl Folder {
     }
 }
 
+/// How a file looks, whether it can be sent or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Looks {
+    /// What the message is.
+    pub fingerprint: Fingerprint,
+    /// Octets over the wire: with CRLF line ends and a last one.
+    pub octets: u64,
+    /// The last line end is not in the file.
+    pub unended: bool,
+    /// The time of the file.
+    pub modified: SystemTime,
+}
+
+/// How a file looks; `None` if it is in no directory of the folder, or a stub under another name. It is read once, in constant memory.
+pub fn looks_of(folder: &Folder, base: &BaseName, known: &ScannedFile) -> Result<Option<Looks>, Error> {
+    let Some(file) = open_found(folder, base, known)? else { return Ok(None) };
+    look(file).map_err(|e| Error::io("reading a message", &e))
+}
+
+fn look(mut file: File) -> io::Result<Option<Looks>> {
+    let modified = file.metadata()?.modified()?;
+    let mut fingerprinter = Fingerprinter::default();
+    let (mut lines, mut octets, mut last) = (ToCrlf::default(), 0, None);
+    let (mut buffer, mut wire) = (vec![0; BUFFER], Vec::with_capacity(2 * BUFFER));
+    loop {
+        let count = file.read(&mut buffer)?;
+        let part = &buffer[..count];
+        if last.is_none() && stub::begins(part) {
+            return Ok(None);
+        }
+        fingerprinter.update(part);
+        lines.push(part, &mut wire);
+        last = part.last().copied().or(last);
+        if count == 0 {
+            lines.finish(&mut wire);
+        }
+        octets += wire.len() as u64;
+        wire.clear();
+        if count == 0 {
+            break;
+        }
+    }
+    let unended = last.is_some_and(|last| last != b'\n');
+    Ok(Some(Looks { fingerprint: fingerprinter.finish(), octets, unended, modified }))
+}
+
 /// Opens a message, wherever a reader moved it; `None` if it is in no directory of the folder.
 fn open_found(folder: &Folder, base: &BaseName, known: &ScannedFile) -> Result<Option<File>, Error> {
     let open = |file: &ScannedFile| folder.subdir(file.subdir).open_file(&file.file_name);
@@ -205,6 +251,20 @@ mod tests {
         let mut wire = Vec::new();
         outgoing.read_to_end(&mut wire).expect("read");
         (wire, outgoing.size, outgoing.fingerprint)
+    }
+
+    #[test]
+    fn a_look_counts_what_a_server_would() {
+        let text = b"X-TUID: abcdefghijkl\nMessage-ID: <1@x>\r\n\nbody";
+        let (tmp, _, folder) = inbox();
+        let file = deliver(&folder, "1.a", "", "x\n");
+        std::fs::write(tmp.path().join("INBOX/new/1.a"), text).expect("written");
+        let looks = looks_of(&folder, &base("1.a"), &file).expect("looked").expect("there");
+        assert_eq!((looks.octets, looks.unended), (22 + 19 + 2 + 6, true));
+        assert_eq!(looks.octets - looks.fingerprint.size, 22);
+        assert_eq!(looks.fingerprint, fingerprint::of(text));
+        std::fs::remove_file(tmp.path().join("INBOX/new/1.a")).expect("removed");
+        assert_eq!(looks_of(&folder, &base("1.a"), &file).expect("looked"), None);
     }
 
     #[test]

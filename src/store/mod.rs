@@ -85,6 +85,8 @@ pub struct Settlement {
     pub dropped_removals: Vec<u64>,
     /// Whether uploads wait.
     pub uploads: Option<Uploads>,
+    /// The generation is raised to this one, if it is lower: that of a Maildir which is ahead of a database rolled back.
+    pub generation: u64,
 }
 
 impl Store {
@@ -229,10 +231,12 @@ impl Store {
             undone,
             dropped_removals,
             uploads,
+            generation,
         } = settlement;
         forgotten_pictures.extend(&forgotten_mailboxes);
         let mut memory = self.usable()?;
         let mut draft = Draft::new(&self.database, memory.next_header());
+        draft.header.generation = draft.header.generation.max(generation);
         for batch in closed {
             draft.remove(Key::Batch(batch))?;
         }

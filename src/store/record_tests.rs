@@ -157,6 +157,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
         identity: Some("F2f1a".into()),
         inode: Some(1_234_567),
         hold: Some(Hold { gone: Side::Local, set: 4, word: Word::Waiting }),
+        adopting: Some(Adopting { cause: Cause::RolledBack, question: None }),
     };
     let guard = GuardMemory {
         counted: vec![Counted {

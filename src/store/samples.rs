@@ -79,10 +79,22 @@ pub(super) fn pairs() -> impl Strategy<Value = Pair> {
         prop::option::of(removing),
         prop::option::of(quarantines()),
         prop::option::of((flags(), flags()).prop_map(|(remote, local)| Box::new(Lacks { remote, local }))),
+        any::<bool>(),
     );
-    (names(), flags(), optional).prop_map(|(name, agreed, (remote, local, print, hold, removing, trouble, lacks))| {
-        Pair { name, agreed, remote, local, print, hold, removing, trouble, lacks }
-    })
+    (names(), flags(), optional).prop_map(
+        |(name, agreed, (remote, local, print, hold, removing, trouble, lacks, guessed))| Pair {
+            name,
+            agreed,
+            remote,
+            local,
+            print,
+            hold,
+            removing,
+            trouble,
+            lacks,
+            guessed,
+        },
+    )
 }
 
 pub(super) fn lones() -> impl Strategy<Value = Lone> {
@@ -91,7 +103,8 @@ pub(super) fn lones() -> impl Strategy<Value = Lone> {
         quarantines().prop_map(Why::Quarantined),
         Just(Why::Kept),
         Just(Why::Superseded),
-        any::<(Option<u64>, Option<i64>)>().prop_map(|(octets, date)| Why::Filtered(Measure { octets, date }))
+        any::<(Option<u64>, Option<i64>)>().prop_map(|(octets, date)| Why::Filtered(Measure { octets, date })),
+        any::<u32>().prop_map(|set| Why::Missing(Hold { gone: Side::Remote, set, word: Word::Waiting })),
     ];
     (flags(), why).prop_map(|(flags, why)| Lone { flags, why })
 }
@@ -119,6 +132,13 @@ pub(super) fn mailboxes() -> impl Strategy<Value = MailboxRecord> {
             uid_next: Uid::new(next),
             messages,
         });
+    let question = any::<(u32, u32, u32)>().prop_map(|(paired, there, here)| Question {
+        paired,
+        there,
+        here,
+        word: Word::Rejected,
+    });
+    let adopting = prop::option::of(question).prop_map(|question| Adopting { cause: Cause::NewEpoch, question });
     let role = prop_oneof![Just(SpecialUse::Trash), Just(SpecialUse::All), Just(SpecialUse::Sent)];
     let rest = (
         prop::option::of("[a-z/]{1,20}"),
@@ -126,19 +146,23 @@ pub(super) fn mailboxes() -> impl Strategy<Value = MailboxRecord> {
         any::<u32>(),
         prop::option::of(checkpoint),
         any::<bool>(),
+        prop::option::of(adopting),
     );
-    (0u32..4, mailbox_names(), rest).prop_map(|(id, name, (path, role, validity, checkpoint, parked))| MailboxRecord {
-        id: MailboxId(id),
-        name,
-        path,
-        role,
-        uid_validity: UidValidity::new(validity),
-        checkpoint,
-        listed: Some(validity.into()),
-        parked: parked.then_some(Parked::GoneFromServer),
-        identity: parked.then(|| format!("F{id}")),
-        inode: Some(u64::from(validity)),
-        hold: parked.then_some(Hold { gone: Side::Local, set: validity, word: Word::Waiting }),
+    (0u32..4, mailbox_names(), rest).prop_map(|(id, name, (path, role, validity, checkpoint, parked, adopting))| {
+        MailboxRecord {
+            id: MailboxId(id),
+            name,
+            path,
+            role,
+            uid_validity: UidValidity::new(validity),
+            checkpoint,
+            listed: Some(validity.into()),
+            parked: parked.then_some(Parked::GoneFromServer),
+            identity: parked.then(|| format!("F{id}")),
+            inode: Some(u64::from(validity)),
+            hold: parked.then_some(Hold { gone: Side::Local, set: validity, word: Word::Waiting }),
+            adopting,
+        }
     })
 }
 

@@ -163,6 +163,9 @@ pub fn because(why: &Why) -> String {
             "it is the header alone of a message that has come as a whole; the next run removes it".to_owned()
         }
         Why::Held(hold) => format!("its removal is held in set {}, until somebody decides", hold.set),
+        Why::Missing(hold) => {
+            format!("the server lost it, and its removal here is held in set {}, until somebody decides", hold.set)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is remembered of a mailbox as a whole.
 
 use crate::mail::{MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
+use crate::sync::adopt::Adopting;
 use crate::sync::picture::{Hold, MailboxId};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ pub struct MailboxRecord {
     pub inode: Option<u64>,
     /// Its directory is gone, and a person is asked about that.
     pub hold: Option<Hold>,
+    /// It is to be paired anew before anything is transferred; not needed where `uid_validity` tells as much.
+    pub adopting: Option<Adopting>,
 }
 
 impl MailboxRecord {
@@ -46,6 +49,7 @@ impl MailboxRecord {
             identity: None,
             inode: None,
             hold: None,
+            adopting: None,
         }
     }
 }

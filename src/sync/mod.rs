@@ -2,12 +2,14 @@
 //!
 //! Pure: no input or output, no clock, no randomness. Hands are in `worker`.
 
+pub mod adopt;
 pub mod audit;
 pub mod guard;
 pub mod identity;
 pub mod lacks;
 pub mod limits;
 pub mod mailbox;
+pub mod matching;
 pub mod moves;
 pub mod order;
 pub mod picture;
@@ -24,11 +26,13 @@ pub mod uploads;
 pub mod verdict;
 pub mod view;
 
+pub use adopt::{Adopting, Adoption, Cause, Question, Scope, adopt, reappeared, scope};
 pub use guard::{Guard, GuardMemory, Held, Watched, guard};
 pub use identity::{There, fits, identify, is_proven, questions as identity_questions};
 pub use lacks::{Lacks, settled};
 pub use limits::{Admission, Limits, Measure, Oversize};
 pub use mailbox::{Checkpoint, MailboxRecord, Parked};
+pub use matching::{HeaderLook, LooksHere, LooksThere, Match, undecided};
 pub use moves::{Arrived, Evidence, Scene, arrivals_to_ask_for, files_to_date, pair_up, renamed};
 pub use order::{spare, waves};
 pub use picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Quarantine, Removing, Side, Why, Word};

@@ -46,6 +46,8 @@ pub struct Pair {
     pub trouble: Option<Quarantine>,
     /// Keywords that are agreed on, and that a side could not store.
     pub lacks: Option<Box<Lacks>>,
+    /// Nothing certain speaks for it: when it is deleted here, the message is never expunged on the server.
+    pub guessed: bool,
 }
 
 /// A deletion that the guard holds back.
@@ -105,6 +107,9 @@ pub enum Why {
     Held(Hold),
     /// It is a stub whose whole message has come.
     Superseded,
+    /// It was on both sides, and the server lacks it since it numbered its messages anew: a person decides whether it is
+    /// deleted here or uploaded.
+    Missing(Hold),
 }
 
 /// A message that is remembered on one side only.
@@ -255,7 +260,7 @@ impl Picture {
         let lone_due = |lone: &Lone| match &lone.why {
             Why::Pending | Why::Superseded => true,
             Why::Quarantined(quarantine) => quarantine.due <= now,
-            Why::Held(hold) => hold.word != Word::Waiting,
+            Why::Held(hold) | Why::Missing(hold) => hold.word != Word::Waiting,
             Why::Kept | Why::Filtered(_) => false,
         };
         self.lone_local.values().any(lone_due)
@@ -285,6 +290,7 @@ impl Pair {
             removing: None,
             trouble: None,
             lacks: None,
+            guessed: false,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::mail::{FlagChange, Flags, SystemFlag};
 use crate::sync::lacks::{said_here, said_there};
 use crate::sync::limits::{Admission, Measure};
 use crate::sync::picture::{Hold, Lone, Pair, Removing, Side, Why, Word};
+use crate::sync::plan::Route;
 use crate::sync::policy::{Answer, Answers, Rules};
 
 /// What is remembered of the message.
@@ -91,7 +92,10 @@ pub fn verdict(remembered: Remembered<'_>, remote: Option<&Flags>, local: Option
             (None, _) => Verdict::Forget,
         },
         Remembered::Lone(Side::Local, lone) => match (remote, local) {
-            (None, Some(_)) => lone_one(Side::Local, lone, rules, new_local),
+            (None, Some(_)) => match lone.why {
+                Why::Missing(hold) => missing(hold, rules),
+                _ => lone_one(Side::Local, lone, rules, new_local),
+            },
             (Some(_), Some(_)) => Verdict::CannotBe,
             (_, None) => Verdict::Forget,
         },
@@ -140,7 +144,21 @@ fn lone_one(side: Side, lone: &Lone, rules: &Rules, as_new: fn(&Rules) -> Verdic
         },
         // No person has to confirm it: the message itself is here.
         Why::Superseded => Verdict::DeleteLocal { inferred: false },
-        Why::Quarantined(_) | Why::Kept | Why::Filtered(_) | Why::Held(_) => Verdict::Rest,
+        Why::Quarantined(_) | Why::Kept | Why::Filtered(_) | Why::Held(_) | Why::Missing(_) => Verdict::Rest,
+    }
+}
+
+/// Agreed before, and lost by the server when it numbered its messages anew.
+fn missing(hold: Hold, rules: &Rules) -> Verdict {
+    match hold.word {
+        Word::Waiting => Verdict::Rest,
+        Word::Rejected if rules.policy.push.new == Answer::Allow => new_local(rules),
+        Word::Rejected => Verdict::Keep(Side::Local),
+        Word::Approved => match rules.policy.pull.gone {
+            Answer::Allow => Verdict::DeleteLocal { inferred: false },
+            Answer::Keep => Verdict::Keep(Side::Local),
+            Answer::Revert => new_local(rules),
+        },
     }
 }
 
@@ -203,6 +221,8 @@ fn gone_here(pair: &Pair, remote: &Flags, rules: &Rules) -> Verdict {
         (Some(_), Answer::Keep) if !rules.policy.writes_there() => Verdict::Keep(Side::Remote),
         (Some(_), Answer::Revert) if !rules.policy.writes_there() => put_back(Side::Remote, rules.policy.pull),
         (Some(_), _) => Verdict::DeleteRemote { inferred: false },
+        // It may be another message than the one that was deleted here.
+        (None, Answer::Allow) if pair.guessed && rules.route == Route::Expunge => Verdict::Keep(Side::Remote),
         (None, Answer::Allow) => Verdict::DeleteRemote { inferred },
         (None, Answer::Keep) => Verdict::Keep(Side::Remote),
         (None, Answer::Revert) => put_back(Side::Remote, rules.policy.pull),

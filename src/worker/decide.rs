@@ -1,7 +1,7 @@
 //! A person's word on deletions that are held: they go, or the messages come back.
 
 use crate::store::{Settlement, Store};
-use crate::sync::{Change, Hold, Known, Lone, MailboxRecord, Pair, Picture, Why, Word};
+use crate::sync::{Change, Hold, Known, Lone, Pair, Picture, Question, Why, Word};
 use crate::worker::{Error, Job};
 
 /// What a person decided.
@@ -13,8 +13,26 @@ pub enum Decision {
     Reject,
 }
 
-/// Decides the held deletions of an account: those in the mailboxes that `wanted` names (decoded, as on the server), and
-/// of one set only if `set` is given. Returns how many messages it was, by mailbox and set. Blocking.
+impl Decision {
+    fn word(self) -> Word {
+        match self {
+            Self::Approve => Word::Approved,
+            Self::Reject => Word::Rejected,
+        }
+    }
+}
+
+/// What a decision was about.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Decided {
+    /// How many messages it was, by mailbox and set.
+    pub deletions: Vec<(String, u32, u32)>,
+    /// The mailboxes of which was asked whether their sides belong together.
+    pub adoptions: Vec<String>,
+}
+
+/// Decides what waits for a person in those mailboxes of an account that `wanted` names (decoded, as on the server): held
+/// deletions, of one set only if `set` is given, and otherwise whether two sides belong together. Blocking.
 ///
 /// What comes to be held after this call is not decided by it.
 pub fn decide(
@@ -22,54 +40,65 @@ pub fn decide(
     decision: Decision,
     wanted: &dyn Fn(&str) -> bool,
     set: Option<u32>,
-) -> Result<Vec<(String, u32, u32)>, Error> {
+) -> Result<Decided, Error> {
     let (store, _) = Store::open(&job.state())?;
-    let mut decided: Vec<(String, u32, u32)> = Vec::new();
+    let mut decided = Decided::default();
     let (mut changes, mut mailboxes) = (Vec::new(), Vec::new());
-    for record in store.mailboxes()? {
+    for mut record in store.mailboxes()? {
         let decoded = record.name.decoded().unwrap_or_else(|| record.name.as_wire().to_owned());
         if !wanted(&decoded) {
             continue;
         }
         let picture = store.picture(record.id)?;
+        let mut is_decided = false;
         // No word lets the INBOX go.
         let may_go = decision == Decision::Reject || !record.name.is_inbox();
         if let Some(hold) = record.hold.filter(|hold| may_go && hold.word == Word::Waiting)
             && set.is_none_or(|set| set == hold.set)
         {
             let count = u32::try_from(picture.pairs().count()).unwrap_or(u32::MAX);
-            decided.push((record.name.to_string(), hold.set, count.max(1)));
-            mailboxes.push(MailboxRecord { hold: Some(Hold { word: word(decision), ..hold }), ..record.clone() });
+            decided.deletions.push((record.name.to_string(), hold.set, count.max(1)));
+            record.hold = Some(Hold { word: decision.word(), ..hold });
+            is_decided = true;
         }
         let mut of_mailbox = Vec::new();
         for (hold, change) in held(&picture, decision) {
             if set.is_some_and(|set| set != hold.set) {
                 continue;
             }
-            match decided.iter_mut().find(|(name, set, _)| *name == record.name.to_string() && *set == hold.set) {
+            match decided
+                .deletions
+                .iter_mut()
+                .find(|(name, set, _)| *name == record.name.to_string() && *set == hold.set)
+            {
                 Some((.., count)) => *count += 1,
-                None => decided.push((record.name.to_string(), hold.set, 1)),
+                None => decided.deletions.push((record.name.to_string(), hold.set, 1)),
             }
             of_mailbox.push(change);
         }
         changes.push((record.id, of_mailbox));
+        let asked = record.adopting.as_mut().and_then(|adopting| adopting.question.as_mut());
+        // Who rejected may still find that it is right.
+        let open = |question: &&mut Question| set.is_none() && question.word != decision.word();
+        if let Some(question) = asked.filter(open) {
+            question.word = decision.word();
+            decided.adoptions.push(record.name.to_string());
+            is_decided = true;
+        }
+        if is_decided {
+            mailboxes.push(record);
+        }
     }
     store.settle(Settlement { changes, mailboxes, ..Settlement::default() })?;
     store.close()?;
     Ok(decided)
 }
 
-fn word(decision: Decision) -> Word {
-    match decision {
-        Decision::Approve => Word::Approved,
-        Decision::Reject => Word::Rejected,
-    }
-}
-
 /// Every held deletion, and what the decision makes of it. The pair is kept: what a person restores after rejecting is
 /// recognised, and not put back a second time.
 fn held(picture: &Picture, decision: Decision) -> Vec<(Hold, Change)> {
-    let decided = |hold: Hold| Hold { word: word(decision), ..hold };
+    let word = decision.word();
+    let decided = |hold: Hold| Hold { word, ..hold };
     let waits = |hold: &Hold| hold.word == Word::Waiting;
     let mut found = Vec::new();
     for (uid, known) in picture.uids() {
@@ -88,11 +117,13 @@ fn held(picture: &Picture, decision: Decision) -> Vec<(Hold, Change)> {
         }
     }
     for (name, lone) in picture.lone_local() {
-        if let Why::Held(hold) = &lone.why
-            && waits(hold)
-        {
-            let lone = Lone { flags: lone.flags.clone(), why: Why::Held(decided(*hold)) };
-            found.push((*hold, Change::Local(name.clone(), Some(lone))));
+        let (hold, why) = match lone.why {
+            Why::Held(hold) => (hold, Why::Held(decided(hold))),
+            Why::Missing(hold) => (hold, Why::Missing(decided(hold))),
+            Why::Pending | Why::Quarantined(_) | Why::Kept | Why::Filtered(_) | Why::Superseded => continue,
+        };
+        if waits(&hold) {
+            found.push((hold, Change::Local(name.clone(), Some(Lone { flags: lone.flags.clone(), why }))));
         }
     }
     found

@@ -42,6 +42,8 @@ pub enum FolderState {
     NewThere,
     /// The next run makes it on the server.
     NewHere,
+    /// It is on both sides, and the next run finds out what belongs together.
+    NewOnBoth,
     /// It was renamed on one side; the next run renames it on the other.
     Renamed,
     /// It was deleted on one side; the next run deletes it on the other.
@@ -68,10 +70,11 @@ pub async fn folders(job: &Job) -> Result<Vec<MappedFolder>, Error> {
     let mapping = map::mapping(job, &listing, &here.records)?;
     let listed = map::place(job, &listing, &mapping);
     let (root, state) = (here.root.clone(), here.owner.state);
+    let history = here.history.clone();
     let found = match root.clone() {
         Some(root) => {
             let (job, records) = (job.clone(), here.records.clone());
-            blocking(move || map::directories(&job, &root, state, &mapping, delimiter, &records)).await?
+            blocking(move || map::directories(&job, &root, (state, &history), &mapping, delimiter, &records)).await?
         }
         None => Directories::default(),
     };
@@ -150,9 +153,7 @@ fn draw(verdict: MailboxVerdict, records: &[MailboxRecord], listed: &[Listed]) -
         MailboxVerdict::CreateRemote { name, path, copy_of } => {
             new(name, path, FolderState::NewHere, copy_of.map(|_| "its directory is a copy of another mailbox's"))
         }
-        MailboxVerdict::Meet { name, path, .. } => {
-            new(name, path, FolderState::LeftOut, Some("it is on both sides, and was never agreed"))
-        }
+        MailboxVerdict::Meet { name, path, .. } => new(name, path, FolderState::NewOnBoth, None),
         MailboxVerdict::RenameLocal { name, from, to, .. } => {
             let reason = format!("the next run moves its directory to {}", escape(&to));
             new(name, from, FolderState::Renamed, Some(&reason))

@@ -78,7 +78,7 @@ fn survey(job: &Job, store: &Store) -> Result<(Option<Marked>, Forgotten), Error
             forgotten.markers_stay = Some("the Maildir has no marker of ours".to_owned());
             return Ok((None, forgotten));
         }
-        RootState::Theirs(_) => {
+        RootState::Theirs(..) => {
             forgotten.markers_stay = Some("the Maildir belongs to another account or another state".to_owned());
             return Ok((None, forgotten));
         }

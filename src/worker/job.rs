@@ -80,6 +80,13 @@ pub enum Event {
     LookingAgain(Duration),
     /// Files appeared a moment ago whose bytes are elsewhere too: whether they were moved is seen after this time.
     WaitingForMoves(Duration),
+    /// Files are read, to find out which messages of the server they are.
+    Pairing {
+        /// How many were read.
+        done: usize,
+        /// Of how many.
+        total: usize,
+    },
     /// So much is to be done.
     Planned {
         /// Messages to fetch.
@@ -151,6 +158,8 @@ impl AccountPlan {
 pub struct Report {
     /// What was planned, and done unless told otherwise below.
     pub plan: AccountPlan,
+    /// Messages that were on both sides already, and were recognised.
+    pub recognised: u64,
     /// Messages fetched.
     pub fetched: u64,
     /// Messages uploaded.
@@ -171,6 +180,10 @@ pub struct Report {
     pub quarantined: u64,
     /// Deletions that wait for a person.
     pub held: u64,
+    /// Mailboxes of which a person has to say whether both sides belong together.
+    pub asked: u64,
+    /// What was found besides, and concerns the whole account; sentences.
+    pub notices: Vec<String>,
     /// Mailboxes that were left out, with the reason.
     pub left_out: Vec<LeftOut>,
 }

@@ -49,7 +49,7 @@ impl Pass<'_> {
 
         let mut mirrored = BTreeSet::new();
         let mut actions = Vec::new();
-        let mut second = None;
+        let (mut second, mut met) = (None, BTreeSet::new());
         for verdict in verdicts {
             match verdict {
                 MailboxVerdict::Mirror(id) => {
@@ -72,13 +72,10 @@ impl Pass<'_> {
                     actions.push(MailboxAction::CreateRemote { mailbox, name, path: Some(path) });
                 }
                 MailboxVerdict::Meet { name, path, .. } => {
-                    if self.one_side_is_empty(&name, &path).await? {
-                        actions.push(MailboxAction::CreateLocal { mailbox: self.number(&name), name, path });
-                    } else {
-                        let reason = "it has mail on the server and in the Maildir, and nobody knows what belongs \
-                                      together; this version cannot pair it: empty one side, or leave it out";
-                        self.leave_out(name.to_string(), reason, true);
-                    }
+                    // It gets a marker, and is adopted.
+                    let mailbox = self.number(&name);
+                    met.insert(mailbox);
+                    actions.push(MailboxAction::CreateLocal { mailbox, name, path });
                 }
                 MailboxVerdict::RenameLocal { mailbox, name, from, to, overruled } => {
                     if overruled {
@@ -111,7 +108,10 @@ impl Pass<'_> {
                 }
                 MailboxVerdict::Parked(id) => self.tell_parked(id),
                 MailboxVerdict::GoneHere { mailbox, name } => self.ask_about(mailbox, &name).await?,
-                MailboxVerdict::DeleteRemote { mailbox, name, .. } if !self.job.policy.writes_there() => {
+                // Memory and Maildir are of different times: that a directory is gone means nothing until somebody says so.
+                MailboxVerdict::DeleteRemote { mailbox, name, approved }
+                    if !self.job.policy.writes_there() || !approved && self.is_doubted(mailbox) =>
+                {
                     self.ask_about(mailbox, &name).await?;
                 }
                 MailboxVerdict::DeleteRemote { mailbox, name, approved } => {
@@ -134,7 +134,8 @@ impl Pass<'_> {
         let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
         let actions = arrange(actions, &records);
         self.learn_roles(&listed);
-        self.report.plan.mailboxes.extend(actions.iter().cloned());
+        let is_news = |action: &&MailboxAction| !met.contains(&action.mailbox());
+        self.report.plan.mailboxes.extend(actions.iter().filter(is_news).cloned());
         let deletes = |action: &MailboxAction| matches!(action, MailboxAction::DeleteRemote { .. });
         let (deletions, actions): (Vec<_>, Vec<_>) = actions.into_iter().partition(deletes);
         if self.mode == Mode::DryRun {
@@ -225,22 +226,19 @@ impl Pass<'_> {
 
     async fn directories(&self) -> Result<Directories, Error> {
         let Some(root) = self.root.clone() else { return Ok(Directories::default()) };
-        let (job, state, mapping, delimiter) =
-            (self.mapped.clone(), self.owner.state, self.mapping.clone(), self.place.0);
+        let (job, state, history) = (self.mapped.clone(), self.owner.state, self.history.clone());
+        let (mapping, delimiter) = (self.mapping.clone(), self.place.0);
         let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
-        blocking(move || map::directories(&job, &root, state, &mapping, delimiter, &records)).await
+        blocking(move || map::directories(&job, &root, (state, &history), &mapping, delimiter, &records)).await
+    }
+
+    /// Tells whether a mailbox is to be adopted before anything of it is believed.
+    fn is_doubted(&self, id: MailboxId) -> bool {
+        self.records.get(&id).is_some_and(|record| record.adopting.is_some())
     }
 
     fn is_wanted(&self, name: &MailboxName) -> bool {
         map::is_wanted(&self.mapped, name, self.place.0)
-    }
-
-    async fn one_side_is_empty(&mut self, name: &MailboxName, path: &str) -> Result<bool, Error> {
-        if self.statuses.get(name).is_some_and(|status| status.messages == Some(0)) {
-            return Ok(true);
-        }
-        let (Some(root), Some(path)) = (self.root.clone(), LocalPath::new(path)) else { return Ok(true) };
-        blocking(move || Ok(Folder::open(&root, &path)?.scan()?.files.is_empty())).await
     }
 
     /// Mirrors a mailbox again that was gone from the server, if it is the same one by its UIDVALIDITY. If it is another
@@ -421,11 +419,8 @@ impl Pass<'_> {
                 // It may be there already: made before a crash, or by another device a moment ago.
                 let listing = self.imap.list().await?;
                 let there = listing.mailboxes.iter().find(|m| m.name == *name && m.selectable);
-                match there.map(|mailbox| mailbox.status.and_then(|status| status.messages)) {
-                    None => return Ok(Err(format!("the server refuses to make it: {refusal}"))),
-                    Some(Some(0)) => {}
-                    // Both sides have mail that nobody paired: the next pass sees that, and tells.
-                    Some(_) => return Ok(Err("it was made on the server a moment ago, and has mail there".into())),
+                if there.is_none() {
+                    return Ok(Err(format!("the server refuses to make it: {refusal}")));
                 }
             }
             Err(error) => return Err(error.into()),

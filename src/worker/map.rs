@@ -6,7 +6,7 @@ use crate::maildir::{self, Folder, Layout, LocalPath, Mapping, Root, StateId, di
 use crate::remote::Quirks;
 use crate::remote::imap::{Listed as Seen, Listing};
 use crate::sync::{Directory, Listed, MailboxId, MailboxRecord, Standing};
-use crate::worker::{Error, Job};
+use crate::worker::{Error, History, Job};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -166,7 +166,7 @@ pub(super) struct Directories {
 pub(super) fn directories(
     job: &Job,
     root: &Root,
-    state: StateId,
+    (state, history): (StateId, &History),
     mapping: &Mapping,
     delimiter: Option<char>,
     records: &[MailboxRecord],
@@ -186,6 +186,8 @@ pub(super) fn directories(
         let name = name.map_err(|reason| reason.to_string());
         let (marker, name) = match marker {
             Ok(Some(marker)) if marker.state == state => (Some(MailboxId(marker.id)), name),
+            // The state that was lost gave it a number; ours gives it another.
+            Ok(Some(marker)) if *history == History::StateLost(marker.state) => (None, name),
             Ok(Some(_)) => (None, Err("it has the marker of another state".into())),
             Ok(None) => (None, name),
             Err(reason) => (None, Err(reason.to_string())),

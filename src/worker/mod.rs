@@ -3,6 +3,7 @@
 //! The judgement is in `sync`, the hands are here. A pass goes in rounds: what was done is looked at again, and a
 //! checkpoint is taken only from a look after which nothing was left to do.
 
+mod adopt;
 mod append;
 mod check;
 mod decide;
@@ -40,12 +41,12 @@ mod verify;
 mod waves;
 
 pub use check::{Check, Finding, Proven, check};
-pub use decide::{Decision, decide};
+pub use decide::{Decided, Decision, decide};
 pub use error::Error;
 pub use explain::{Explained, Past, Question, explain};
 pub use folders::{FolderState, MappedFolder, folders};
 pub use forget::{Forgotten, forget, forgettable};
-pub use ground::{Ground, Look, look, prepare};
+pub use ground::{Ground, History, Look, look, prepare, take_over};
 pub use job::{AccountPlan, Event, HeldBack, Job, LeftOut, Planned, Report, Wanted};
 pub use pass::{Mode, run, undo};
 pub use status::{AccountStatus, State};

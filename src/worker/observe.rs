@@ -314,7 +314,8 @@ impl Pass<'_> {
             return Ok(Some(nothing_there(here)));
         }
         let mut selected = surveyed.transpose()?;
-        let mut settled = selected.as_ref().and_then(|selected| settled(record, picture, selected));
+        let is_known = |selected: &&Selected| record.uid_validity.is_none_or(|was| was == selected.uid_validity);
+        let mut settled = selected.as_ref().filter(is_known).and_then(|selected| settled(record, picture, selected));
         if settled.is_none() && self.selected.is_none_or(|(open, _)| open != record.id) {
             // It takes further questions, for which it has to be the open one.
             selected = None;
@@ -328,15 +329,10 @@ impl Pass<'_> {
                 selected
             }
         };
-        if let Some(was) = record.uid_validity.filter(|was| *was != selected.uid_validity) {
-            let doubt = Doubt::Epoch { was, is: selected.uid_validity };
-            let reason = format!(
-                "{doubt}: the server numbered its messages anew, and what is remembered means nothing there any more; \
-                 this version cannot pair the mail anew; nothing is changed on either side"
-            );
-            self.leave_out(record.name.to_string(), reason, true);
-            return Ok(None);
-        }
+        // In a new epoch what is remembered says nothing about this listing: adoption pairs it anew.
+        let nothing = Picture::new();
+        let renumbered = record.uid_validity.is_some_and(|was| was != selected.uid_validity);
+        let picture = if renumbered { &nothing } else { picture };
         let viewed = match settled.take() {
             Some(view) => Ok((view, selected.exists, selected.delta.is_none())),
             None => self.view(record, picture, &selected).await?,

@@ -7,13 +7,14 @@ use crate::remote::imap::{Access, Imap, Listing, Status};
 use crate::remote::{Quirks, session};
 use crate::store::{Settlement, Store};
 use crate::sync::{
-    Action, Batch, Change, Evidence, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture, Uploads, Work,
+    Action, Adopting, Batch, Cause, Change, Evidence, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture,
+    Uploads, Work,
 };
 use crate::worker::labels::Fetched;
 use crate::worker::moves::Waiting;
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
-use crate::worker::{Error, Event, Ground, Job, LeftOut, Report, Undone, ground, history};
+use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -131,9 +132,12 @@ pub(super) struct Pass<'j> {
     pub events: UnboundedSender<Event>,
     pub store: Arc<Store>,
     pub root: Option<Root>,
-    /// The generation that the marker of the root told at the start.
-    pub marked: u64,
+    /// The generation that the marker of the root told at the start, if it was ours as it should be.
+    pub marked: Option<u64>,
     pub owner: crate::maildir::Owner,
+    /// Where the state lies, for markers.
+    pub state_place: String,
+    pub history: History,
     pub imap: Imap,
     /// What the server listed when the session began, until it is judged, or is no longer all.
     pub listing: Option<Result<Listing, ImapError>>,
@@ -230,6 +234,8 @@ impl<'j> Pass<'j> {
             root: ground.root,
             marked: ground.marked,
             owner: ground.owner,
+            state_place: ground.place,
+            history: ground.history,
             imap,
             listing: Some(listing),
             quirks,
@@ -265,11 +271,12 @@ impl<'j> Pass<'j> {
             evidence: Evidence::default(),
             waiting: None,
             looked_again: false,
-            report: Report::default(),
+            report: Report { notices: ground.notice.into_iter().collect(), ..Report::default() },
         })
     }
 
     async fn run(&mut self, only: &[String]) -> Result<(), Error> {
+        self.face_history().await?;
         if self.mode == Mode::Execute {
             self.found_root().await?;
         }
@@ -287,7 +294,7 @@ impl<'j> Pass<'j> {
             if !self.batches.is_empty() {
                 self.recover(&mut observed).await?;
             }
-            self.remember_epochs(&observed).await?;
+            self.adopt(&mut observed).await?;
             let mut plans = self.draft(&observed).await?;
             let asked: BTreeSet<MailboxId> = observed.keys().copied().collect();
             if round == 0 && is_part && plans.iter().flat_map(|p| &p.actions).any(may_be_half_of_a_move) {
@@ -339,43 +346,79 @@ impl<'j> Pass<'j> {
         let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none());
         let mut others: BTreeSet<MailboxId> = mirrored.map(|record| record.id).collect();
         others.retain(|id| !observed.contains_key(id));
-        let more = self.observe(&others).await?;
-        self.remember_epochs(&more).await?;
+        let mut more = self.observe(&others).await?;
+        self.adopt(&mut more).await?;
         let plans = self.draft(&more).await?;
         observed.extend(more);
         Ok(plans)
     }
 
-    /// Makes the root at the first pass, and raises its marker where a crash came between a commit and that.
+    /// Makes the root at the first pass, takes it over where that is due, and raises its marker where a crash came between
+    /// a commit and that.
     pub(super) async fn found_root(&mut self) -> Result<(), Error> {
-        let (path, owner, generation) = (self.job.maildir.clone(), self.owner.clone(), self.store.generation());
-        if self.root.is_some() && self.marked == generation {
+        let (path, generation) = (self.job.maildir.clone(), self.store.generation());
+        if self.root.is_some() && self.marked == Some(generation) {
             return Ok(());
         }
-        let root = self.root.take();
+        let marker = RootMarker { owner: self.owner.clone(), place: self.state_place.clone(), generation };
+        let (root, history, layout) = (self.root.take(), self.history.clone(), self.job.layout);
+        let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
         let root = blocking(move || {
             let root = root.map_or_else(|| Root::create(&path), Ok)?;
-            root.write_marker(&RootMarker { owner, generation })?;
+            ground::claim(&root, layout, &history, &records, &marker)?;
             Ok(root)
         });
         self.root = Some(root.await?);
         Ok(())
     }
 
-    /// Remembers the epochs of mailboxes that were never looked at before, and does so before anything is remembered of
-    /// their UIDs: a first pass may be cut short, and the mailbox be numbered anew before the next.
-    pub(super) async fn remember_epochs(&mut self, observed: &BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
-        let mut mailboxes = Vec::new();
-        for (id, seen) in observed {
-            if let Some(record) = self.records.get_mut(id).filter(|record| record.uid_validity.is_none()) {
-                record.uid_validity = Some(seen.reached.uid_validity);
-                mailboxes.push(record.clone());
+    /// Notes for every mailbox that it has to be adopted, where memory and Maildir do not fit together. It is durable before
+    /// the marker says that they do.
+    pub(super) async fn face_history(&mut self) -> Result<(), Error> {
+        let place = crate::mail::escape(self.job.maildir.as_os_str().as_encoded_bytes());
+        let (cause, generation) = match &self.history {
+            History::Fits => return Ok(()),
+            History::Foreign(programs) => {
+                for program in programs {
+                    self.report.notices.push(format!(
+                        "{place} was kept by {program}, which must not run on it any more: two programs would undo each \
+                         other's work; its own files stay where they are"
+                    ));
+                }
+                return Ok(());
             }
+            History::StateLost(_) => {
+                self.report.notices.push(format!(
+                    "the state that kept {place} was lost, so both sides are compared anew; nothing is deleted on \
+                     either side"
+                ));
+                return Ok(());
+            }
+            History::RolledBack(marked) => {
+                self.report.notices.push(format!(
+                    "the state is older than {place}, so both sides are compared anew; what looks deleted is held, see \
+                     `mailtwin status {}`",
+                    self.job.account
+                ));
+                (Cause::RolledBack, *marked)
+            }
+            History::Restored => {
+                self.report.notices.push(format!(
+                    "{place} is older than the state, perhaps restored from a backup, so both sides are compared anew; \
+                     what it lacks is held, and `mailtwin reject {}` fetches it again",
+                    self.job.account
+                ));
+                (Cause::Restored, 0)
+            }
+        };
+        let mut mailboxes = Vec::new();
+        for record in self.records.values_mut().filter(|record| record.uid_validity.is_some()) {
+            // A question that is open already is asked again.
+            record.adopting = Some(Adopting { cause, question: None });
+            record.checkpoint = None;
+            mailboxes.push(record.clone());
         }
-        if mailboxes.is_empty() {
-            return Ok(());
-        }
-        self.settle(Settlement { mailboxes, ..Settlement::default() }).await
+        self.settle(Settlement { mailboxes, generation, ..Settlement::default() }).await
     }
 
     /// Remembers what needs no hands, and what the guard counted.
@@ -441,11 +484,11 @@ impl<'j> Pass<'j> {
     /// Begins batches: durable first, then the marker of the root is raised to their generation.
     pub(super) async fn begin(&mut self, works: Vec<Work>) -> Result<Vec<Batch>, Error> {
         let store = self.store.clone();
-        let (root, owner) = (self.root.clone(), self.owner.clone());
+        let (root, owner, place) = (self.root.clone(), self.owner.clone(), self.state_place.clone());
         let begun = blocking(move || {
             let begun = store.begin(works)?;
             if let Some(root) = root {
-                root.write_marker(&RootMarker { owner, generation: store.generation() })?;
+                root.write_marker(&RootMarker { owner, place, generation: store.generation() })?;
             }
             Ok(begun)
         })

@@ -78,7 +78,7 @@ pub enum State {
     NeverSynced,
     /// The last pass did all that there was to do.
     Ok,
-    /// The last pass did all but the deletions that wait for a person.
+    /// The last pass did all but what waits for a person: deletions, or whether two sides belong together.
     Held,
     /// The last pass failed, and will fail again until somebody does something.
     Failed,
@@ -111,6 +111,22 @@ pub struct MailboxStatus {
     pub quarantined: Vec<Quarantined>,
     /// The mailbox is gone on the server, or not subscribed to; the local one is kept and not synchronised.
     pub parked: bool,
+    /// Whether both sides belong together is asked, and nothing is done until somebody answers.
+    #[serde(default)]
+    pub question: Option<Question>,
+}
+
+/// A question whether two sides belong together, since so little is on both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// How many messages are on both sides.
+    pub paired: u32,
+    /// How many the server has.
+    pub there: u32,
+    /// How many the Maildir has.
+    pub here: u32,
+    /// Somebody said that they do not.
+    pub rejected: bool,
 }
 
 /// Deletions that wait for a person, as a set with a number: approving it approves nothing that came later.
@@ -148,6 +164,13 @@ pub struct Quarantined {
     pub attempts: u32,
     /// When it is tried again, in seconds since 1970.
     pub retry_at: Option<u64>,
+}
+
+impl MailboxStatus {
+    /// Tells whether something waits for a person.
+    fn waits(&self) -> bool {
+        !self.held.is_empty() || self.question.is_some_and(|question| !question.rejected)
+    }
 }
 
 impl AccountStatus {
@@ -286,7 +309,7 @@ pub(super) fn mailboxes(
         for (name, lone) in picture.lone_local() {
             match &lone.why {
                 Why::Quarantined(quarantine) => failed(name.to_string(), quarantine),
-                Why::Held(held) => hold(held),
+                Why::Held(held) | Why::Missing(held) => hold(held),
                 Why::Pending | Why::Kept | Why::Filtered(_) | Why::Superseded => {}
             }
         }
@@ -316,6 +339,12 @@ pub(super) fn mailboxes(
             stubs: picture.pairs().filter(|(_, pair)| pair.name.is_stub()).count() as u64,
             quarantined,
             parked: record.parked.is_some(),
+            question: record.adopting.and_then(|adopting| adopting.question).map(|question| Question {
+                paired: question.paired,
+                there: question.there,
+                here: question.here,
+                rejected: question.word == sync::Word::Rejected,
+            }),
         });
     }
     shown.sort_by(|a, b| a.name.cmp(&b.name));
@@ -331,7 +360,7 @@ pub(super) async fn tell(job: &Job, done: &Result<Report, Error>, told: Told) {
     let (state_dir, account) = (job.state_dir.clone(), job.account.clone());
     let state = match done {
         Ok(report) if report.left_out.iter().any(|left| left.failed) => State::Failed,
-        Ok(report) if report.held > 0 => State::Held,
+        Ok(report) if report.held > 0 || report.asked > 0 => State::Held,
         Ok(_) => State::Ok,
         Err(error) => error.state(),
     };
@@ -374,7 +403,7 @@ pub(super) async fn tell(job: &Job, done: &Result<Report, Error>, told: Told) {
             }
             status.mailboxes.push(mailbox);
         }
-        if state == State::Ok && status.mailboxes.iter().any(|mailbox| !mailbox.held.is_empty()) {
+        if state == State::Ok && status.mailboxes.iter().any(MailboxStatus::waits) {
             status.state = State::Held;
         }
         status.mailboxes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -411,6 +440,7 @@ mod tests {
                     retry_at: None,
                 }],
                 parked: false,
+                question: None,
             }],
             ..AccountStatus::never_synced("work")
         }

@@ -26,6 +26,7 @@ pub struct Undone {
 impl Pass<'_> {
     /// Takes back what has these numbers, in a pass of its own over the mailboxes concerned.
     pub(super) async fn take_back(&mut self, numbers: &BTreeSet<u64>) -> Result<(), Error> {
+        self.face_history().await?;
         self.found_root().await?;
         self.resume_mailboxes().await?;
         let mirrored = self.judge_mailboxes(&[]).await?;
@@ -37,7 +38,7 @@ impl Pass<'_> {
         if !self.batches.is_empty() {
             self.recover(&mut observed).await?;
         }
-        self.remember_epochs(&observed).await?;
+        self.adopt(&mut observed).await?;
         // What the recovery found to be done is not done again.
         let chosen: Vec<Recorded> = chosen.into_iter().filter(|one| !self.restored.contains(&one.number)).collect();
         let found = self.find_in_trash(&chosen, &observed).await?;

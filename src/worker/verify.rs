@@ -42,6 +42,12 @@ pub async fn verify(job: &Job, only: &[String]) -> Result<Verified, Error> {
     let mut mailboxes = Vec::new();
     for (id, seen) in &observed {
         let Some(record) = pass.records.get(id) else { continue };
+        if record.uid_validity.is_some_and(|was| was != seen.reached.uid_validity) {
+            let reason = "the server numbered its messages anew; the next `mailtwin sync` compares both sides";
+            let left = LeftOut { mailbox: record.name.to_string(), reason: reason.to_owned(), failed: true };
+            pass.report.left_out.push(left);
+            continue;
+        }
         let local_flags = pass.storable_here(seen);
         let picture = pass.pictures.entry(*id).or_default();
         let found = audit(picture, &seen.remote, &seen.local, (&seen.remote_flags, &local_flags));

@@ -47,6 +47,9 @@ impl Pass<'_> {
                 }
                 touched.extend(from.keys().copied());
                 touched.extend(actions.iter().filter_map(|action| action.origin().map(|origin| origin.mailbox)));
+                if let Some(seen) = observed.get(&mailbox) {
+                    self.meet_newcomers(mailbox, &mut actions, seen).await?;
+                }
                 if actions.is_empty() {
                     continue;
                 }

@@ -31,87 +31,178 @@ fn a_second_instance_names_the_first_and_is_exit_75() {
 }
 
 #[test]
-fn a_damaged_database_is_set_aside_and_nothing_is_lost() {
+fn a_damaged_database_is_set_aside_and_both_sides_are_compared_anew() {
     let bench = Bench::mirrored(Profile::full(), 4);
     let damaged: Vec<String> = files(&bench.state().join("work/db")).into_keys().collect();
     assert!(!damaged.is_empty());
     for file in damaged {
         fs::write(file, b"\x00\xffgarbage".repeat(10_000)).expect("written");
     }
-    bench.empty("INBOX/../INBOX");
-    bench.sync().is(1, "was damaged, and lies in").says("nothing was changed").says("db.damaged-1");
-    // A second look does not forget why.
-    bench.sync().is(1, "belongs to the account \"work\"");
-    bench.run(&["check"]).is(1, "failed  Maildir:");
-    nothing_lost(&bench, 0, 4);
-    bench.run(&["status"]).is(0, "failed");
-}
-
-#[test]
-fn a_lost_state_is_refused_and_nothing_is_lost() {
-    let bench = Bench::mirrored(Profile::full(), 4);
-    fs::rename(bench.state(), bench.path("kept")).expect("moved");
-    bench.run(&["check"]).is(1, "there is none in").says("another state directory");
-    assert!(!bench.state().join("work").exists(), "check made a state");
-    bench.sync().is(1, "there is none in").says("point `state-dir` to the right one or restore it");
+    bench.run(&["check"]).is(0, "was damaged, and lies in").says("db.damaged-1").says("it is taken over");
+    bench.sync().is(0, "was lost, so both sides are compared anew").says("4 recognised");
+    assert!(bench.state().join("work/db.damaged-1").exists());
     nothing_lost(&bench, 4, 4);
-    fs::remove_dir_all(bench.state()).expect("removed");
-    fs::rename(bench.path("kept"), bench.state()).expect("moved back");
     bench.converged("INBOX", 4);
 }
 
 #[test]
-fn a_database_that_was_rolled_back_is_refused() {
+fn a_database_that_was_cut_short_is_set_aside_and_both_sides_are_compared_anew() {
     let bench = Bench::mirrored(Profile::full(), 4);
-    copy(&bench.state(), &bench.path("old"));
-    bench.fill(2);
-    bench.sync().is(0, "");
-    fs::remove_dir_all(bench.state()).expect("removed");
-    copy(&bench.path("old"), &bench.state());
-    bench.sync().is(1, "it was rolled back or restored");
-    nothing_lost(&bench, 6, 6);
+    for file in files(&bench.state().join("work/db")).into_keys() {
+        fs::File::options().write(true).open(file).expect("open").set_len(0).expect("cut");
+    }
+    bench.server.deliver(USER, "INBOX", message(9), &[]);
+    bench
+        .sync()
+        .is(0, "both sides are compared anew")
+        .says("was damaged, and lies in")
+        .says("db.damaged-1")
+        .says("4 recognised, 1 fetched");
+    bench.converged("INBOX", 5);
 }
 
 #[test]
-fn a_maildir_that_was_restored_is_refused() {
+fn a_lost_state_costs_a_comparison_and_an_emptied_maildir_deletes_nothing() {
+    let bench = Bench::mirrored(Profile::full(), 4);
+    let moved = bench.path("kept");
+    fs::rename(bench.state(), &moved).expect("moved");
+    bench.run(&["check"]).is(0, "");
+    assert!(!bench.state().join("work").exists(), "check made a state");
+    bench.run(&["sync", "--dry-run"]).is(0, "nothing to do");
+    bench.empty("INBOX");
+    bench.sync().is(0, "was lost").says("nothing is deleted on either side");
+    bench.settle();
+    bench.converged("INBOX", 4);
+}
+
+#[test]
+fn a_maildir_of_another_state_is_refused_and_both_are_named() {
+    let bench = Bench::mirrored(Profile::full(), 4);
+    let other = bench.path("other");
+    let text = fs::read_to_string(bench.path("daemon.toml")).expect("read");
+    bench.write_configuration(&text.replace(&format!("{:?}", bench.state()), &format!("{other:?}")));
+    for _ in 0..2 {
+        let names = [bench.state().join("work"), other.join("work")].map(|path| path.display().to_string());
+        bench.sync().is(1, "mailtwin relocate work").says(&names[0]).says(&names[1]);
+        nothing_lost(&bench, 4, 4);
+    }
+    bench.write_configuration(&text);
+    bench.converged("INBOX", 4);
+}
+
+#[test]
+fn a_database_that_was_rolled_back_learns_what_happened_since() {
+    let bench = Bench::mirrored(Profile::full(), 4);
+    copy(&bench.state(), &bench.path("old"));
+    for n in [10, 11] {
+        bench.server.deliver(USER, "INBOX", message(n), &[]);
+    }
+    bench.server.create(USER, "Work");
+    bench.server.deliver(USER, "Work", message(20), &[]);
+    bench.sync().is(0, "3 fetched");
+    fs::remove_dir_all(bench.state()).expect("removed");
+    copy(&bench.path("old"), &bench.state());
+    bench.settle();
+    bench.run(&["check"]).is(0, "");
+    bench.sync().is(0, "the state is older than").says("3 recognised");
+    nothing_lost(&bench, 6, 6);
+    assert_eq!(bench.count("Work"), 1);
+    bench.converged("INBOX", 6);
+}
+
+#[test]
+fn a_maildir_that_was_restored_holds_what_it_lacks() {
     let bench = Bench::mirrored(Profile::full(), 4);
     copy(&bench.maildir(), &bench.path("old"));
-    bench.fill(2);
+    for n in [10, 11] {
+        bench.server.deliver(USER, "INBOX", message(n), &[]);
+    }
     bench.sync().is(0, "");
     fs::remove_dir_all(bench.maildir()).expect("removed");
     copy(&bench.path("old"), &bench.maildir());
     bench.settle();
-    bench.sync().is(1, "it was restored from a backup");
+    bench.sync().is(3, "perhaps restored from a backup").says("`mailtwin reject work` fetches it again");
     nothing_lost(&bench, 4, 6);
+    bench.run(&["status"]).is(0, "held set 1: 2 deletions on the server");
+    bench.sync().is(3, "");
+    nothing_lost(&bench, 4, 6);
+    bench.run(&["reject", "work"]).is(0, "");
+    bench.sync().is(0, "2 fetched");
+    bench.converged("INBOX", 6);
 }
 
 #[test]
-fn a_new_uidvalidity_is_refused_for_that_mailbox_and_the_others_go_on() {
+fn a_new_uidvalidity_of_every_mailbox_transfers_and_deletes_nothing() {
     for profile in [Profile::full(), Profile::plain()] {
         let bench = Bench::mirrored(profile, 4);
         bench.server.create(USER, "Work");
         bench.server.deliver(USER, "Work", message(20), &[]);
         bench.sync().is(0, "");
-        bench.server.bump_uidvalidity(USER, "INBOX");
+        for mailbox in ["INBOX", "Work"] {
+            bench.server.bump_uidvalidity(USER, mailbox);
+        }
         bench.server.deliver(USER, "Work", message(21), &[]);
-        bench.sync().is(1, "the server numbered its messages anew").says("nothing is changed on either side");
+        let mark = bench.server.mark();
+        bench.sync().is(0, "5 recognised, 1 fetched");
+        let bodies = bench.server.commands_since(mark).into_iter().filter(|command| command.contains("BODY.PEEK[]"));
+        assert_eq!(bodies.count(), 1);
         nothing_lost(&bench, 4, 4);
         assert_eq!(bench.count("Work"), 2);
-        bench.run(&["status"]).is(0, "numbered its messages anew");
+        bench.converged("INBOX", 4);
     }
 }
 
 #[test]
-fn a_first_run_over_a_maildir_with_mail_is_refused() {
+fn a_first_run_over_a_maildir_with_mail_takes_it_over_and_a_home_is_refused() {
     let bench = Bench::new(Profile::full());
     bench.fill(2);
     for part in ["cur", "new", "tmp"] {
         fs::create_dir_all(bench.maildir().join("INBOX").join(part)).expect("made");
     }
-    fs::write(bench.maildir().join("INBOX/cur/1.a:2,S"), message(9)).expect("written");
-    bench.run(&["check"]).is(1, "holds mail or other files that mailtwin did not put there");
-    bench.sync().is(1, "choose an empty directory as `maildir`");
-    nothing_lost(&bench, 1, 2);
+    fs::create_dir(bench.maildir().join("Documents")).expect("made");
+    fs::write(bench.maildir().join("INBOX/cur/1.a,U=1:2,S"), message(1)).expect("written");
+    fs::write(bench.maildir().join("INBOX/cur/2.b:2,"), message(9)).expect("written");
+    fs::write(bench.maildir().join("INBOX/.mbsyncstate"), "").expect("written");
+    for command in ["check", "sync"] {
+        bench.run(&[command]).is(1, "holds \"Documents\", which is no Maildir and holds none");
+        nothing_lost(&bench, 2, 2);
+    }
+    fs::remove_dir(bench.maildir().join("Documents")).expect("removed");
+    bench.run(&["check"]).is(0, "is taken over");
+    bench.run(&["folders", "work"]).is(0, "both sides will be compared");
+    bench.run(&["sync", "--dry-run"]).is(0, "upload 2.b");
+    bench
+        .sync()
+        .is(0, "was kept by mbsync, which must not run on it any more")
+        .says("1 recognised, 1 fetched, 1 uploaded");
+    assert!(bench.maildir().join("INBOX/cur/1.a,U=1:2,S").exists());
+    assert!(bench.maildir().join("INBOX/.mbsyncstate").exists());
+    bench.converged("INBOX", 3);
+}
+
+#[test]
+fn accounts_that_were_swapped_on_the_server_are_asked_about() {
+    let bench = Bench::mirrored(Profile::full(), 4);
+    bench.server.account("you");
+    for n in 30..36 {
+        bench.server.deliver("you", "INBOX", message(n), &[]);
+    }
+    bench.server.bump_uidvalidity("you", "INBOX");
+    let text = fs::read_to_string(bench.path("daemon.toml")).expect("read");
+    bench.write_configuration(&text.replace("user = \"me\"", "user = \"you\""));
+    for _ in 0..2 {
+        bench
+            .sync()
+            .is(3, "of 6 messages on the server and 4 in the Maildir only 0 belong together")
+            .says("correct `user`, `host` or `maildir`");
+        nothing_lost(&bench, 4, 4);
+        assert_eq!(bench.server.snapshot("you")["INBOX"].len(), 6);
+    }
+    bench.run(&["status"]).is(0, "mailtwin approve work/INBOX").says("something waits for you");
+    // The right user again: the memory is still that of this account.
+    bench.write_configuration(&text);
+    bench.sync().is(0, "");
+    bench.converged("INBOX", 4);
 }
 
 #[test]

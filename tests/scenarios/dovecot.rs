@@ -3,7 +3,7 @@
 use super::host::{Host, There};
 use super::stage::{Ran, Saved, Stage};
 use super::sweep::Count;
-use super::table::{FILES_RETURN, Scenario};
+use super::table::{FILES_RETURN, MAILDIR_RETURNS, STATE_LOST, STATE_RETURNS, Scenario};
 use super::tree::{Names, Tree};
 use crate::support::dovecot::{Dovecot, PASSWORD, Settings};
 use std::collections::BTreeMap;
@@ -201,6 +201,10 @@ impl<'a> Performance<'a> {
     fn run(&self, words: &str, kill_at: Option<usize>) -> Ran {
         if words == FILES_RETURN {
             self.stage.bring_back(&self.agreed);
+            return Ran::default();
+        }
+        if [STATE_LOST, STATE_RETURNS, MAILDIR_RETURNS].contains(&words) {
+            self.stage.mishap(words, &self.agreed);
             return Ran::default();
         }
         let ran = self.stage.run(words, kill_at);

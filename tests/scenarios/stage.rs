@@ -3,6 +3,7 @@
 //! The mail is old: the times of `new` and `cur` are set back before every run, and the program's clock is a minute ahead,
 //! so that no run waits for files to stop vanishing, or for a copy to become a move.
 
+use super::table::{MAILDIR_RETURNS, STATE_LOST};
 use super::tree::{Edit, Mail, Names, Tree, body, edits};
 use mailtwin::store::{Health, Store};
 use mailtwin::sync::{Batch, GuardMemory, MailboxRecord, Picture};
@@ -321,6 +322,15 @@ impl Stage {
                     }
                 }
             }
+        }
+    }
+
+    /// Does what the name of the mishap says; `agreed` is the copy that returns.
+    pub fn mishap(&self, mishap: &str, agreed: &Saved) {
+        let part = if mishap == MAILDIR_RETURNS { "mail" } else { "state" };
+        let _ = fs::remove_dir_all(self.path(part));
+        if mishap != STATE_LOST {
+            copy(&agreed.0.join(part), &self.path(part));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::host::{Host, Twinless, USER};
 use super::stage::{Ran, Saved, Stage};
-use super::table::{FILES_RETURN, RULES_END, Scenario};
+use super::table::{FILES_RETURN, MAILDIR_RETURNS, RULES_END, STATE_LOST, STATE_RETURNS, Scenario};
 use super::tree::{Names, Tree};
 use crate::support::server::{PASSWORD, Profile, Server, State};
 use std::collections::BTreeMap;
@@ -101,6 +101,10 @@ impl<'s> Rehearsal<'s> {
             }
             FILES_RETURN => {
                 self.stage.bring_back(&self.agreed);
+                return Ran::default();
+            }
+            STATE_LOST | STATE_RETURNS | MAILDIR_RETURNS => {
+                self.stage.mishap(words, &self.agreed);
                 return Ran::default();
             }
             _ => self.count.runs += 1,

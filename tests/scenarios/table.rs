@@ -14,6 +14,12 @@ use std::collections::BTreeSet;
 pub const RULES_END: &str = "the rules end";
 /// In the place of a command: the files that were removed from the Maildir are put back as they were.
 pub const FILES_RETURN: &str = "the files return";
+/// In the place of a command: the state is lost.
+pub const STATE_LOST: &str = "the state is lost";
+/// In the place of a command: the state is what it was when both sides last agreed.
+pub const STATE_RETURNS: &str = "the state returns";
+/// In the place of a command: the Maildir is what it was when both sides last agreed.
+pub const MAILDIR_RETURNS: &str = "the Maildir returns";
 
 /// A scenario, parsed.
 pub struct Scenario {
@@ -631,11 +637,6 @@ pub fn scenarios() -> Vec<Scenario> {
         .rules(|server| {
             server.rule(When::verb("SELECT"), Act::FalseVanished("1:2"));
         }),
-        s("the server numbered its messages anew", "
-            INBOX   | a b c | a b c d | a e | a b c d | a e
-            Archive | x     | x y     | =   | x y     | =")
-        .rules(|server| server.bump_uidvalidity("ann", "INBOX"))
-        .exit(1),
         s("somebody deletes what is about to be fetched", "
             INBOX   | a | a b c d | = | a b d | =")
         .rules(|server| {
@@ -832,6 +833,51 @@ pub fn scenarios() -> Vec<Scenario> {
         .not_mirrored(&["All Mail", "Important"])
         .one_profile()
         .profile(|_| Profile::gmail()),
+    ]);
+    all.extend([
+        s("a first run over a full Maildir", "
+            INBOX   | - | a b:S c d:F g:T | a:S b c:T e g | a:S b:S c d:F e g | =
+            Archive | - | x x y volatile  | x x x unended volatile | x x x y unended volatile | ="),
+        s("a mailbox with mail appears on both sides", "
+            INBOX   | a | =     | =   | a       | =
+            Both    | - | b c:S | b d | b c:S d | ="),
+        s("the server numbered its messages anew, and changes were pending", "
+            INBOX   | a b:S c d | a:F b:S c e | a b:RS d f | a:F b:RS c e f | a:F b:RS d e f
+            Archive | x         | x y         | =          | x y            | =
+            Trash   | .         | =           | =          | .              | =")
+        .rules(|server| server.bump_uidvalidity("ann", "INBOX"))
+        .exit(3),
+        s("what was held in a new epoch is approved", "
+            INBOX   | a b:S c d | a:F b:S c e | a b:RS d f | a:F b:RS e f | =
+            Trash   | .         | =           | =          | c            | =")
+        .rules(|server| server.bump_uidvalidity("ann", "INBOX"))
+        .script(&[("sync", 3), ("approve work", 0), ("sync", 0)]),
+        s("what was held in a new epoch is rejected", "
+            INBOX   | a b:S c d | a:F b:S c e | a b:RS d f | a:F b:RS c d e f | =
+            Trash   | .         | =           | =          | .                | =")
+        .rules(|server| server.bump_uidvalidity("ann", "INBOX"))
+        .script(&[("sync", 3), ("reject work", 0), ("sync", 0)]),
+        s("the state is lost", "
+            INBOX   | a b:S c d | a b:S c:F e | a:R b:S c f | a:R b:S c:F e f | =
+            Archive | x x       | =           | x x y       | x x y           | =")
+        .script(&[(STATE_LOST, 0), ("sync", 0)]),
+        s("the state is rolled back", "
+            INBOX   | a b | a b:S c x | a:F b d x | a:F b:S c d x x | =")
+        .script(&[("sync", 0), (STATE_RETURNS, 0), ("sync", 0)]),
+        s("a Maildir from a backup, and what it lacks is put back", "
+            INBOX   | a b:S c | a b:S c e:F | a:R b:S c d | a:R b:S c d e:F | =
+            Trash   | .       | =           | =           | .               | =")
+        .script(&[("sync", 0), (MAILDIR_RETURNS, 0), ("sync", 3), ("reject work", 0), ("sync", 0)]),
+        s("two sides with nothing in common", "
+            INBOX   | - | a b c | x y | a b c   | x y
+            Archive | - | d e f | d e | d e f   | =")
+        .exit(3),
+        s("two sides with nothing in common belong together", "
+            INBOX   | - | a b c | x y | a b c x y | =")
+        .script(&[("sync", 3), ("approve work", 0), ("sync", 0)]),
+        s("two sides with nothing in common do not belong together", "
+            INBOX   | - | a b c | x y | a b c | x y")
+        .script(&[("sync", 3), ("reject work", 0), ("sync", 0)]),
     ]);
     all.push(s("more than one window of fetches", "
             INBOX   | a | a m1..m140 | = | a m1..m140 | ="));

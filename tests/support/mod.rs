@@ -4,4 +4,6 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod dovecot;
+pub mod program;
+pub mod relay;
 pub mod server;

@@ -209,8 +209,8 @@ fn what_we_make_is_private_even_without_a_umask() {
     }
     let (tmp, root, folder) = inbox();
     let area = Retention::open(tmp.path(), "work").expect("open");
-    root.write_marker(&RootMarker { owner: Owner { account: "a".into(), state: marker(1).state }, generation: 1 })
-        .expect("written");
+    let owner = Owner { account: "a".into(), state: marker(1).state };
+    root.write_marker(&RootMarker { owner, place: "/state".into(), generation: 1 }).expect("written");
     deliver(&folder, "1.a", "\\Seen", "x\n");
     let known = deliver(&folder, "2.b", "", "x\n");
     assert_eq!(remove(&folder, &[Removal { base: base("2.b"), known }], &area, 1, date(1)), [Ok(Removed::Done)]);

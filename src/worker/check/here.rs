@@ -4,7 +4,7 @@ use super::{Check, Finding, Proven};
 use crate::mail::escape;
 use crate::maildir::FileSystem;
 use crate::worker::ground::{Look, look};
-use crate::worker::{Error, Job};
+use crate::worker::{Error, History, Job};
 use rustix::process::{Resource, getrlimit};
 use std::os::unix::fs::MetadataExt as _;
 
@@ -81,6 +81,12 @@ fn whose(job: &Job, found: &Look) -> Finding {
         Check::Maildir,
         match &found.root {
             None => format!("{place} is empty or not there yet: the first run makes it"),
+            Some(_) if matches!(found.history, History::Foreign(_) | History::StateLost(_)) => {
+                let why = found.notice.as_ref().map(|notice| format!(" ({notice})")).unwrap_or_default();
+                format!(
+                    "{place} has mail that this state does not know{why}: it is taken over, and both sides are compared"
+                )
+            }
             Some(_) => match mirrored(found) {
                 1 => format!("{place} is this account's, and mirrors 1 mailbox"),
                 many => format!("{place} is this account's, and mirrors {many} mailboxes"),

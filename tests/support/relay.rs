@@ -1,0 +1,63 @@
+//! A relay on loopback between a client and a server without encryption: it counts what passes, and remembers what the
+//! client said.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A relay; its threads end with the connections that they serve.
+pub struct Relay {
+    pub port: u16,
+    passed: Arc<Passed>,
+}
+
+#[derive(Default)]
+struct Passed {
+    up: Mutex<Vec<u8>>,
+    down: AtomicU64,
+}
+
+impl Relay {
+    /// Listens on a free port and passes everything on to another.
+    pub fn to(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let relay = Self { port: listener.local_addr().expect("bound").port(), passed: Arc::default() };
+        let passed = Arc::clone(&relay.passed);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
+                let (up, down) = (Arc::clone(&passed), Arc::clone(&passed));
+                pass(&client, &server, move |bytes| up.up.lock().expect("no panic").extend_from_slice(bytes));
+                pass(&server, &client, move |bytes| {
+                    down.down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                });
+            }
+        });
+        relay
+    }
+
+    /// All that clients said.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.passed.up.lock().expect("no panic")).into_owned()
+    }
+
+    /// Octets from the server.
+    pub fn octets_down(&self) -> u64 {
+        self.passed.down.load(Ordering::Relaxed)
+    }
+}
+
+fn pass(from: &TcpStream, to: &TcpStream, note: impl Fn(&[u8]) + Send + 'static) {
+    let (mut from, mut to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
+    std::thread::spawn(move || {
+        let mut buffer = [0; 16 << 10];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            note(&buffer[..count]);
+            if to.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+}
