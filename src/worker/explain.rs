@@ -12,6 +12,7 @@ use crate::sync::{
     Side, Word,
 };
 use crate::worker::ground::{Ground, prepare};
+use crate::worker::mailboxes::Asked;
 use crate::worker::pass::{Mode, Pass, blocking};
 use crate::worker::{Error, Job};
 use serde::Serialize;
@@ -86,7 +87,7 @@ pub async fn explain(job: &Job, question: &Question) -> Result<Explained, Error>
     let opened = session::open(&job.endpoint).await?;
     let (events, _) = unbounded_channel();
     let mut pass = Pass::new(job, Mode::DryRun, ground, (opened.imap, opened.listing), opened.quirks, events).await?;
-    let mirrored = pass.judge_mailboxes(&[]).await?;
+    let mirrored = pass.judge_mailboxes(Asked::All).await?;
     let wanted: BTreeSet<MailboxId> = mirrored.intersection(&BTreeSet::from([found.mailbox])).copied().collect();
     let observed = pass.observe(&wanted).await?;
     let mut plans = pass.draft(&observed).await?;

@@ -13,6 +13,24 @@ use crate::worker::pass::{Mode, Pass, blocking};
 use crate::worker::{Error, map};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Which mailboxes a judgement is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked<'a> {
+    /// All of them.
+    All,
+    /// Those with these names, decoded, with `/` between the levels.
+    Only(&'a [String]),
+    /// Those that mail may have been moved to or from: new ones are made, and none is renamed or deleted.
+    Beside,
+}
+
+impl<'a> Asked<'a> {
+    /// Those with these names; none: all.
+    pub(super) fn of(names: &'a [String]) -> Self {
+        if names.is_empty() { Self::All } else { Self::Only(names) }
+    }
+}
+
 /// What came of actions on mailboxes.
 #[derive(Default)]
 struct Made {
@@ -24,7 +42,7 @@ struct Made {
 
 impl Pass<'_> {
     /// Lists both sides, makes what one side lacks, and tells which mailboxes are mirrored in this pass.
-    pub(super) async fn judge_mailboxes(&mut self, only: &[String]) -> Result<BTreeSet<MailboxId>, Error> {
+    pub(super) async fn judge_mailboxes(&mut self, asked: Asked<'_>) -> Result<BTreeSet<MailboxId>, Error> {
         let listing = match self.listing.take() {
             Some(listing) => listing?,
             None => self.imap.list().await?,
@@ -45,7 +63,7 @@ impl Pass<'_> {
         let directories = self.directories().await?;
         let there = self.identify(&listed).await?;
         self.learn_places(&listed, &directories, &there).await?;
-        let verdicts = self.verdicts(&listed, &directories, &there, only);
+        let verdicts = self.verdicts(&listed, &directories, &there, asked);
 
         let mut mirrored = BTreeSet::new();
         let mut actions = Vec::new();
@@ -176,7 +194,7 @@ impl Pass<'_> {
         listed: &[Listed],
         directories: &Directories,
         there: &BTreeMap<MailboxId, There>,
-        only: &[String],
+        asked: Asked<'_>,
     ) -> Vec<MailboxVerdict> {
         let delimiter = self.place.0;
         let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
@@ -192,7 +210,16 @@ impl Pass<'_> {
             delete: self.job.delete_mailboxes,
         };
         let mut verdicts = judge(&sides);
-        verdicts.retain(|verdict| only.is_empty() || self.is_about(verdict, only));
+        verdicts.retain(|verdict| match asked {
+            Asked::All => true,
+            Asked::Only(names) => self.is_about(verdict, names),
+            Asked::Beside => matches!(
+                verdict,
+                MailboxVerdict::Mirror(_)
+                    | MailboxVerdict::CreateLocal { .. }
+                    | MailboxVerdict::CreateRemote { copy_of: None, .. }
+            ),
+        });
         verdicts
     }
 

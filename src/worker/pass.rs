@@ -11,6 +11,7 @@ use crate::sync::{
     Uploads, Work,
 };
 use crate::worker::labels::Fetched;
+use crate::worker::mailboxes::Asked;
 use crate::worker::moves::Waiting;
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
@@ -281,7 +282,7 @@ impl<'j> Pass<'j> {
             self.found_root().await?;
         }
         self.resume_mailboxes().await?;
-        let dirty = self.judge_mailboxes(only).await?;
+        let dirty = self.judge_mailboxes(Asked::of(only)).await?;
         self.rounds(dirty, !only.is_empty()).await
     }
 
@@ -342,9 +343,14 @@ impl<'j> Pass<'j> {
         &mut self,
         observed: &mut BTreeMap<MailboxId, Observed>,
     ) -> Result<Vec<MailboxPlan>, Error> {
-        // Only looked at: whether mailboxes are made, renamed or deleted is the business of a run over all of them.
-        let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none());
-        let mut others: BTreeSet<MailboxId> = mirrored.map(|record| record.id).collect();
+        let mut others = match self.mode {
+            Mode::Execute => self.judge_mailboxes(Asked::Beside).await?,
+            // What would be made is pretended already.
+            Mode::DryRun => {
+                let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none());
+                mirrored.map(|record| record.id).collect()
+            }
+        };
         others.retain(|id| !observed.contains_key(id));
         let mut more = self.observe(&others).await?;
         self.adopt(&mut more).await?;

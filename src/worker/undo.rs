@@ -10,6 +10,7 @@ use crate::sync::removal::is_in_force;
 use crate::sync::{Action, Answer, Deed, MailboxId, Place, Removals, RemovedMessage, Source, Trace, Work, find_print};
 use crate::worker::Error;
 use crate::worker::history::Recorded;
+use crate::worker::mailboxes::Asked;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ impl Pass<'_> {
         self.face_history().await?;
         self.found_root().await?;
         self.resume_mailboxes().await?;
-        let mirrored = self.judge_mailboxes(&[]).await?;
+        let mirrored = self.judge_mailboxes(Asked::All).await?;
         let chosen = self.chosen(numbers).await?;
         let mut concerned: BTreeSet<MailboxId> = chosen.iter().map(|one| one.mailbox).collect();
         concerned.extend(chosen.iter().filter_map(|one| trash_of(&one.message)));

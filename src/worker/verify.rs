@@ -4,6 +4,7 @@ use crate::remote::session;
 use crate::sync::audit::{Audit, audit};
 use crate::sync::{MailboxAction, MailboxId};
 use crate::worker::ground;
+use crate::worker::mailboxes::Asked;
 use crate::worker::pass::{Mode, Pass, blocking};
 use crate::worker::{Error, Job, LeftOut};
 use std::collections::BTreeSet;
@@ -36,7 +37,7 @@ pub async fn verify(job: &Job, only: &[String]) -> Result<Verified, Error> {
     let mut pass = Pass::new(job, Mode::DryRun, ground, (opened.imap, opened.listing), opened.quirks, events).await?;
     pass.lists_all = true;
     let known: BTreeSet<MailboxId> = pass.records.keys().copied().collect();
-    let mut mirrored = pass.judge_mailboxes(only).await?;
+    let mut mirrored = pass.judge_mailboxes(Asked::of(only)).await?;
     mirrored.retain(|id| known.contains(id));
     let observed = pass.observe(&mirrored).await?;
     let mut mailboxes = Vec::new();
