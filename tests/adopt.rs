@@ -53,9 +53,9 @@ impl Device {
         fs::write(folder.join(file), text.replace("\r\n", "\n")).expect("written");
     }
 
-    fn start(&self) -> Child {
+    fn start(&self, words: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailtwin"));
-        command.arg("--config").arg(self.path("daemon.toml")).arg("sync");
+        command.arg("--config").arg(self.path("daemon.toml")).args(words);
         command.env_clear().env("HOME", self.home.path()).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
     }
@@ -63,7 +63,7 @@ impl Device {
     /// Runs `mailtwin sync` to its end, which has to be good, and gives what it said.
     #[track_caller]
     fn sync(&self) -> String {
-        finish(self.start())
+        finish(self.start(&["sync"]))
     }
 
     fn run(&self, program: &str, words: &str) {
@@ -118,6 +118,9 @@ fn account(dovecot: &Dovecot, user: &str) {
 
 /// The first sync recognises everything, with little asked and nothing transferred; the second has nothing to do.
 fn is_taken_over(device: &Device, relay: &Relay, program: &str, messages: u64) {
+    let foretold = finish(device.start(&["sync", "--dry-run"]));
+    let words = format!("work: {messages} messages on both sides already would be recognised");
+    assert!(foretold.contains(&words) && !foretold.contains("nothing to do"), "{foretold}");
     let (before, down, up) = (device.counts(), relay.octets_down(), relay.said().len());
     let told = device.sync();
     assert!(told.contains(&format!("{messages} recognised\n")), "{told}");
@@ -208,7 +211,7 @@ fn two_devices_that_adopt_an_account_at_once_double_nothing() {
     let (one, two) = (device_with(&server, 40), device_with(&server, 40));
     // Both have listed before either uploads: the second to ask for Message-IDs waits until the first is done.
     server.rule(When::verb("UID FETCH").containing("MESSAGE-ID").nth(2), Act::Delay(3_000));
-    let told: Vec<String> = [one.start(), two.start()].map(finish).into();
+    let told: Vec<String> = [one.start(&["sync"]), two.start(&["sync"])].map(finish).into();
     assert!(told.iter().any(|told| told.contains("20 recognised, 20 uploaded")), "{told:?}");
     assert!(told.iter().any(|told| told.contains("40 recognised") && !told.contains("uploaded")), "{told:?}");
     assert_eq!(server.snapshot("me")["INBOX"].len(), 40);

@@ -185,6 +185,10 @@ fn summary(account: &str, report: &Report) -> String {
 fn plan_lines(account: &str, report: &Report) -> Vec<String> {
     let plan = &report.plan;
     let mut lines: Vec<String> = plan.mailboxes.iter().map(|action| format!("{account}: {action}")).collect();
+    if report.recognised > 0 {
+        let messages = count(report.recognised, "message");
+        lines.push(format!("{account}: {messages} on both sides already would be recognised, and not transferred"));
+    }
     for planned in &plan.messages {
         lines.extend(planned.actions.iter().map(|action| format!("{account}/{}: {action}", planned.mailbox)));
     }

@@ -22,7 +22,8 @@ pub enum Subdir {
 }
 
 impl Subdir {
-    fn name(self) -> &'static str {
+    /// What the directory is called.
+    pub fn name(self) -> &'static str {
         match self {
             Self::New => "new",
             Self::Cur => "cur",

@@ -108,7 +108,7 @@ pub async fn explain(job: &Job, question: &Question) -> Result<Explained, Error>
     };
     let file = |name: &BaseName| {
         let file = seen.and_then(|seen| seen.scan.as_ref()).and_then(|scan| scan.files.get(name));
-        file.map(|file| format!("{} in {:?}, flags: {}", escape(&file.file_name), file.subdir, words(&file.flags)))
+        file.map(|file| format!("{} in {}, flags: {}", escape(&file.file_name), file.subdir.name(), words(&file.flags)))
     };
     let explained = Explained {
         mailbox: record.map_or_else(|| "?".to_owned(), |record| record.name.to_string()),
