@@ -121,7 +121,14 @@ pub fn recover(
                         && is_here(name)
                         && let Some((_, first)) = from.get(&mailbox)
                     {
-                        sought.push(Sought { action, place: mailbox, first: *first, print: *print, found: None });
+                        sought.push(Sought {
+                            action,
+                            of: mailbox,
+                            place: mailbox,
+                            first: *first,
+                            print: *print,
+                            found: None,
+                        });
                     }
                 }
                 Action::Append { name, print: Some(print), .. } => {
@@ -131,27 +138,25 @@ pub fn recover(
                         && is_here(name)
                         && let Some((_, first)) = from.get(&mailbox)
                     {
-                        sought.push(Sought { action, place: mailbox, first: *first, print: *print, found: None });
+                        sought.push(Sought {
+                            action,
+                            of: mailbox,
+                            place: mailbox,
+                            first: *first,
+                            print: *print,
+                            found: None,
+                        });
                     }
                 }
-                Action::DeleteRemote { uid, route: Route::Trash(trash), .. } => {
-                    // A copy without its removal: only the removal is still to be done.
-                    if let Some(print) = picture.pair(*uid).and_then(|pair| pair.print)
-                        && remote.get(*uid).is_some()
-                        && let Some((_, first)) = from.get(trash)
-                    {
-                        sought.push(Sought { action, place: *trash, first: *first, print, found: None });
-                    }
-                }
-                Action::Append { print: None, .. }
-                | Action::SetFlags { .. }
-                | Action::DeleteRemote { route: Route::Expunge, .. }
-                | Action::DeleteLocal { .. } => {}
+                Action::Append { print: None, .. } | Action::SetFlags { .. } | Action::DeleteLocal { .. } => {}
+                // What went to the Trash is sought below, over all mailboxes.
+                Action::DeleteRemote { .. } => {}
                 // They have a recovery of their own, in `restore`.
                 Action::Restore { .. } | Action::Withdraw { .. } => {}
             }
         }
     }
+    sought.extend(sent_to_trash(batches, pictures, remotes));
     let is_new = |uid: Uid| remote.get(uid).is_some() && picture.uid(uid).is_none();
     let mut claimed: BTreeSet<(MailboxId, Uid)> = BTreeSet::new();
     for likeness in [Likeness::Exact, Likeness::Header, Likeness::MessageId] {
@@ -163,7 +168,7 @@ pub fn recover(
             claimed.extend(one.found.map(|(uid, _)| (one.place, uid)));
         }
     }
-    for Sought { action, found, print, .. } in sought {
+    for Sought { action, found, print, .. } in sought.into_iter().filter(|one| one.of == mailbox) {
         match (action, found) {
             (Action::Append { name, flags, .. }, Some((uid, _))) => {
                 let pair = Pair::agreed(name.clone(), flags.clone(), Some(print));
@@ -188,8 +193,10 @@ pub fn recover(
                     changes.extend(origin_of(origin));
                 }
             }
-            (Action::DeleteRemote { uid, .. }, Some(_)) => {
-                if let Some(pair) = picture.pair(*uid) {
+            // Where only the Message-ID fits it may be another message in the Trash, such as the copy that the sender kept:
+            // then it goes to the Trash as if nothing had been begun.
+            (Action::DeleteRemote { uid, .. }, Some((_, likeness))) if likeness != Likeness::MessageId => {
+                if let Some(pair) = picture.pair(*uid).filter(|_| remote.get(*uid).is_some()) {
                     let copied = Pair { removing: Some(Removing::Copied), ..pair.clone() };
                     changes.push((mailbox, Change::Uid(*uid, Some(Known::Pair(copied)))));
                 }
@@ -203,12 +210,39 @@ pub fn recover(
 /// Something that a batch may have put on the server.
 struct Sought<'a> {
     action: &'a Action,
+    /// The mailbox on whose messages its batch works.
+    of: MailboxId,
     /// The mailbox in which it would be.
     place: MailboxId,
     /// The first UID that it could have.
     first: Uid,
     print: Fingerprint,
     found: Option<(Uid, Likeness)>,
+}
+
+/// What batches of any mailbox may have put into the Trash. Messages that are alike may have been deleted in several
+/// mailboxes: those that are gone from theirs come first, so that their copies are not taken for those of the others.
+fn sent_to_trash<'a>(
+    batches: &'a [Batch],
+    pictures: &BTreeMap<MailboxId, Picture>,
+    remotes: &BTreeMap<MailboxId, RemoteView>,
+) -> Vec<Sought<'a>> {
+    let (mut gone, mut left) = (Vec::new(), Vec::new());
+    for batch in batches {
+        let Work::Messages { mailbox: of, actions, from, .. } = &batch.work else { continue };
+        for action in actions {
+            if let Action::DeleteRemote { uid, route: Route::Trash(trash), .. } = action
+                && let Some(print) = pictures.get(of).and_then(|picture| picture.pair(*uid)).and_then(|pair| pair.print)
+                && let Some((_, first)) = from.get(trash)
+            {
+                let is_gone = remotes.get(of).is_some_and(|remote| remote.get(*uid).is_none());
+                let one = Sought { action, of: *of, place: *trash, first: *first, print, found: None };
+                if is_gone { gone.push(one) } else { left.push(one) }
+            }
+        }
+    }
+    gone.append(&mut left);
+    gone
 }
 
 fn is_pair(picture: &Picture, uid: Uid, name: &BaseName) -> bool {

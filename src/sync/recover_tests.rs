@@ -1,4 +1,4 @@
-//! Moves that a crash interrupted; uploads and fetches are in the model and in the scenarios.
+//! Moves and deletions that a crash interrupted; uploads and fetches are in the model and in the scenarios.
 
 use super::*;
 use crate::mail::{Flags, MailboxName};
@@ -137,4 +137,55 @@ fn a_file_that_was_renamed_is_the_message_s_wherever_a_reader_moved_it_on() {
     // Gone from everywhere: the message lives, and is fetched.
     let left = Left { remote: [&[], &[9]], local: [&[], &[]], traces: vec![] };
     assert_eq!(left.recover(&[batch(1, moved_here())]), []);
+}
+
+const TRASH: MailboxId = MailboxId(3);
+
+/// Deletions of one message each in two mailboxes, alike by their prints; which of them are still there, and what is new
+/// in the Trash. Tells whose copies are taken to be there.
+fn copied_to_trash(there: [bool; 2], traces: &[Trace]) -> Vec<MailboxId> {
+    let deletion = |of: MailboxId| {
+        let action = Action::DeleteRemote { uid: uid(5), name: name("a"), route: Route::Trash(TRASH), inferred: true };
+        let from = BTreeMap::from([(TRASH, (epoch(), uid(20)))]);
+        let work = Work::Messages { mailbox: of, uid_validity: epoch(), actions: vec![action], from };
+        Batch { id: BatchId(u64::from(of.0)), generation: 1, work }
+    };
+    let mut picture = Picture::new();
+    picture.apply(Change::Uid(uid(5), Some(Known::Pair(pair("a")))));
+    let pictures = BTreeMap::from([(FROM, picture.clone()), (TO, picture)]);
+    let view = |is_there: bool| {
+        let all: BTreeMap<Uid, Flags> = is_there.then(|| (uid(5), Flags::new())).into_iter().collect();
+        let count = u32::from(is_there);
+        RemoteView::listed(all, count).expect("it adds up")
+    };
+    let remotes = BTreeMap::from([(FROM, view(there[0])), (TO, view(there[1]))]);
+    let traces = (20..).zip(traces).map(|(number, trace)| (uid(number), *trace)).collect();
+    let traces = BTreeMap::from([(TRASH, traces)]);
+    let batches = [deletion(FROM), deletion(TO)];
+    let found = [FROM, TO].map(|of| recover(&batches, of, &pictures, &remotes, &BTreeMap::new(), &traces));
+    let copied = Known::Pair(Pair { removing: Some(Removing::Copied), ..pair("a") });
+    let is_copied = |change: &Change| *change == Change::Uid(uid(5), Some(copied.clone()));
+    found.into_iter().flatten().inspect(|(_, change)| assert!(is_copied(change))).map(|(of, _)| of).collect()
+}
+
+#[test]
+fn a_copy_in_the_trash_leaves_the_removal() {
+    assert_eq!(copied_to_trash([true, false], &[exact(), exact()]), [FROM]);
+    assert_eq!(copied_to_trash([true, true], &[exact(), exact()]), [FROM, TO]);
+    assert_eq!(copied_to_trash([true, true], &[]), []);
+}
+
+#[test]
+fn a_copy_in_the_trash_is_of_one_message_only() {
+    // The one that is gone went there; the other did not yet, and is not expunged as if it had.
+    assert_eq!(copied_to_trash([true, false], &[exact()]), []);
+    assert_eq!(copied_to_trash([false, true], &[exact()]), []);
+    assert_eq!(copied_to_trash([true, true], &[exact()]), [FROM]);
+}
+
+#[test]
+fn what_has_only_the_message_id_of_what_is_in_the_trash_is_not_expunged() {
+    let alike = Trace { header: [8; 16], size: 90, ..exact() };
+    assert_eq!(copied_to_trash([true, true], &[alike, alike]), []);
+    assert_eq!(copied_to_trash([false, true], &[alike]), []);
 }

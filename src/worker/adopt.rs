@@ -280,6 +280,12 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Whether another device may be uploading what these actions upload: the mailbox is in its first pass.
+    pub(super) fn may_meet_newcomers(&self, id: MailboxId, actions: &[Action]) -> bool {
+        let is_adopted = self.records.get(&id).is_some_and(|record| record.checkpoint.is_none());
+        is_adopted && actions.iter().any(|action| matches!(action, Action::Append { .. }))
+    }
+
     /// Looks once more before mail of a mailbox that was adopted a moment ago is uploaded: another device may be adopting
     /// it as well, and have uploaded the same. What came meanwhile is paired, and not uploaded.
     pub(super) async fn meet_newcomers(
@@ -288,13 +294,11 @@ impl Pass<'_> {
         actions: &mut Vec<Action>,
         seen: &Observed,
     ) -> Result<(), Error> {
-        let is_adopted = self.records.get(&id).is_some_and(|record| record.checkpoint.is_none());
-        let uploads = |action: &Action| matches!(action, Action::Append { .. });
-        if self.mode != Mode::Execute || !is_adopted || !actions.iter().any(uploads) {
+        if self.mode != Mode::Execute || !self.may_meet_newcomers(id, actions) {
             return Ok(());
         }
         if !self.open(id, seen.reached.uid_validity).await? {
-            actions.retain(|action| !uploads(action));
+            actions.retain(|action| !matches!(action, Action::Append { .. }));
             return Ok(());
         }
         let picture = self.pictures.get(&id).cloned().unwrap_or_default();

@@ -19,31 +19,42 @@ use std::time::SystemTime;
 pub(super) type Numbered<'a> = (usize, &'a Action);
 
 impl Pass<'_> {
-    /// Begins, executes and settles a batch; returns the looks of what should have been uploaded and was not.
-    pub(super) async fn batch(
+    /// Begins work with one commit, carries it out batch by batch, and settles it with one commit; returns the looks of
+    /// what should have been uploaded and was not.
+    ///
+    /// What a batch did is known to the ones after it at once, and on the disk when all are done. Until then all of them
+    /// are in the journal. If the link breaks, what was carried out until then is settled, and the rest stays open.
+    pub(super) async fn batches(
         &mut self,
-        work: Work,
+        works: Vec<Work>,
         observed: &BTreeMap<MailboxId, Observed>,
     ) -> Result<Vec<Fingerprint>, Error> {
-        let begun = self.begin(vec![work]).await?;
+        if works.is_empty() {
+            return Ok(Vec::new());
+        }
+        let begun = self.begin(works).await?;
+        let mut settlement = Settlement::default();
+        let carried = self.carry_all(&begun, observed, &mut settlement).await;
+        // After any other error the disk may be what refuses: then the journal is all that is relied on.
+        if matches!(carried, Ok(_) | Err(Error::Imap(_))) {
+            self.settle(settlement).await?;
+        }
+        carried
+    }
+
+    /// Carries out batches one after the other, and takes in what was seen of each.
+    async fn carry_all(
+        &mut self,
+        begun: &[Batch],
+        observed: &BTreeMap<MailboxId, Observed>,
+        settlement: &mut Settlement,
+    ) -> Result<Vec<Fingerprint>, Error> {
         let mut failed = Vec::new();
         for batch in begun {
             let Work::Messages { actions, .. } = &batch.work else { continue };
-            let outcomes = self.carry(&batch, observed).await?;
-            for (action, outcome) in actions.iter().zip(&outcomes) {
-                let added = matches!(outcome, Outcome::Appended(..) | Outcome::Moved(..));
-                match action {
-                    Action::Append { print: Some(print), .. }
-                    | Action::CopyRemote { print, .. }
-                    | Action::MoveRemote { print, .. }
-                        if !added =>
-                    {
-                        failed.push(*print);
-                    }
-                    _ => {}
-                }
-            }
-            self.settle_batches(vec![(batch, outcomes)]).await?;
+            let outcomes = self.carry(batch, observed).await?;
+            failed.extend(actions.iter().zip(&outcomes).filter_map(|(action, outcome)| not_added(action, outcome)));
+            self.take_in(batch, &outcomes, settlement);
         }
         Ok(failed)
     }
@@ -184,6 +195,17 @@ impl Pass<'_> {
             plan.notes.extend(changes.into_iter().map(|change| Note { change, kind: NoteKind::Unsendable }));
         }
         Ok(())
+    }
+}
+
+/// The looks of a message that should have been added on the server, and was not.
+fn not_added(action: &Action, outcome: &Outcome) -> Option<Fingerprint> {
+    let added = matches!(outcome, Outcome::Appended(..) | Outcome::Moved(..));
+    match action {
+        Action::Append { print: Some(print), .. }
+        | Action::CopyRemote { print, .. }
+        | Action::MoveRemote { print, .. } => (!added).then_some(*print),
+        _ => None,
     }
 }
 

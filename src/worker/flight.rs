@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::SystemTime;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
-/// So many groups are begun and settled together.
-const GROUPS: usize = 4;
+/// So many groups of actions are begun and settled together.
+pub(super) const GROUPS: usize = 4;
 
 /// Where the messages of one errand go.
 struct Target {

@@ -66,7 +66,7 @@ impl Pass<'_> {
                 let first = self.ask_uid_next(mailbox).await?.filter(|(epoch, _)| *epoch == uid_validity);
                 let from = BTreeMap::from([(mailbox, first.unwrap_or((uid_validity, seen.uid_next())))]);
                 let work = Work::Messages { mailbox, uid_validity, actions: group.to_vec(), from };
-                self.batch(work, &observed).await?;
+                self.batches(vec![work], &observed).await?;
             }
         }
         self.statuses.clear();

@@ -544,6 +544,10 @@ pub fn scenarios() -> Vec<Scenario> {
         s("one of two that are alike is deleted here", "
             INBOX   | x x y | = | x y | x y | =
             Trash   | .     | = | =   | x   | ="),
+        s("alike in two mailboxes: both are deleted here, and flags change in both", "
+            INBOX   | x a | = | a:S | a:S | =
+            Archive | x b | = | b:F | b:F | =
+            Trash   | .   | = | =   | x x | ="),
         s("held by the guard", "
             INBOX   | a b c d e f | = | .  | a b c d e f | .
             Archive | g           | = | g h | g h        | =
