@@ -25,8 +25,11 @@ use support::relay::Relay;
 const UNGUARDED: &str = "guard = { deletions = 9999, percent = 100, emptied = 9999, per-10-minutes = 9999 }";
 const TRASH: &str = "Papierkorb";
 
-/// A message as somebody sees it: where, its text, whether it is read and flagged.
-type Message = (String, String, bool, bool);
+/// What the server's keywords are called.
+const KEYWORDS: [&str; 3] = ["work", "later", "blue"];
+
+/// A message as somebody sees it: where, its text, its flags and keywords.
+type Message = (String, String, BTreeSet<String>);
 
 struct Device {
     number: u32,
@@ -66,6 +69,15 @@ impl Device {
         found
     }
 
+    /// What the letters of a mailbox mean.
+    fn letters(mailbox: &Path) -> BTreeMap<char, String> {
+        let table = fs::read_to_string(mailbox.join("dovecot-keywords")).unwrap_or_default();
+        let words = table.lines().filter_map(|line| line.split_once(' '));
+        let letter = |number: &str| char::from(b'a' + number.parse::<u8>().expect("a number"));
+        let keywords = words.map(|(number, word)| (letter(number), word.to_owned()));
+        keywords.chain([('S', "\\Seen".to_owned()), ('F', "\\Flagged".to_owned())]).collect()
+    }
+
     /// Whether this device alone moves and deletes the message: where both do, it may rightly end in two places.
     fn owns(&self, file: &Path) -> bool {
         let text = fs::read_to_string(file).expect("text");
@@ -100,7 +112,8 @@ impl Device {
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
         let (base, letters) = name.split_once(":2,").unwrap_or((&name, ""));
         if kind < 14 || !self.owns(file) {
-            let letter = if random.bool() { 'S' } else { 'F' };
+            let known: Vec<char> = Self::letters(&mailbox).into_keys().collect();
+            let letter = known[random.usize(..known.len())];
             let mut letters: BTreeSet<char> = letters.chars().collect();
             if !letters.remove(&letter) {
                 letters.insert(letter);
@@ -108,6 +121,8 @@ impl Device {
             let letters: String = letters.into_iter().collect();
             fs::rename(file, mailbox.join("cur").join(format!("{base}:2,{letters}"))).expect("renamed");
         } else if kind < 18 {
+            // The letters of keywords mean something else there.
+            let letters = letters.replace(|letter: char| letter.is_ascii_lowercase(), "");
             let to = mailboxes[random.usize(..mailboxes.len())].join("cur");
             fs::rename(file, to.join(format!("{base}:2,{letters}"))).expect("moved");
         } else {
@@ -123,11 +138,13 @@ impl Device {
         let trash = self.stage.maildir().join(TRASH);
         for mailbox in self.mailboxes().into_iter().chain(trash.is_dir().then_some(trash)) {
             let name = mailbox.file_name().expect("a name").to_string_lossy().into_owned();
+            let known = Self::letters(&mailbox);
             for file in Self::files(&mailbox) {
                 let text = fs::read_to_string(&file).expect("text");
                 let path = file.to_string_lossy().into_owned();
                 let letters = path.split_once(":2,").map_or("", |(_, letters)| letters);
-                found.push((name.clone(), text, letters.contains('S'), letters.contains('F')));
+                let said = letters.chars().map(|letter| known.get(&letter).cloned().unwrap_or(letter.to_string()));
+                found.push((name.clone(), text, said.collect()));
             }
         }
         found.sort();
@@ -143,9 +160,8 @@ fn on_server(client: &mut Client<'_>) -> Vec<Message> {
     let mut found = Vec::new();
     for (mailbox, messages) in client.list() {
         for (_, flags, body) in messages {
-            let has = |flag: &str| flags.iter().any(|f: &String| f == flag);
             let text = String::from_utf8(body).expect("text").replace("\r\n", "\n");
-            found.push((mailbox.clone(), text, has("\\Seen"), has("\\Flagged")));
+            found.push((mailbox.clone(), text, flags.into_iter().filter(|flag| flag != "\\Recent").collect()));
         }
     }
     found.sort();
@@ -177,6 +193,12 @@ fn two_devices_converge_lose_and_double_nothing_and_then_are_quiet() {
         for device in &mut devices {
             (0..random.usize(1..8)).for_each(|_| device.edit(&mut random));
         }
+        let mut other = Client::login(&dovecot, user);
+        other.ask("SELECT INBOX");
+        let sign = if random.bool() { '+' } else { '-' };
+        let (message, word) = (random.u32(1..6), KEYWORDS[random.usize(..3)]);
+        other.ask(&format!("UID STORE {message},* {sign}FLAGS ({word})"));
+        drop(other);
         if random.bool() {
             // At the same time.
             devices.iter().for_each(|device| device.stage.backdate());
@@ -259,18 +281,29 @@ fn a_dovecot_that_loses_its_index_or_its_uids_loses_no_message_and_transfers_non
     client.ask("CLOSE");
     assert_eq!(stage.run("sync", None).code, Some(0));
     assert_eq!(inbox(&stage), (30, 0));
+    let number = |item: &str| -> u64 {
+        let answer = Client::login(&dovecot, user).ask(&format!("STATUS INBOX ({item})"));
+        let told = answer[0].0.rsplit(' ').next().and_then(|last| last.trim_end_matches(')').parse().ok());
+        told.expect("a number")
+    };
     for (lost, flagged) in [("dovecot.index", 1), ("dovecot", 2)] {
+        let before = ["HIGHESTMODSEQ", "UIDVALIDITY"].map(number);
+        // A new UIDVALIDITY is the time in seconds.
+        std::thread::sleep(Duration::from_millis(1_100));
         // While a session is open.
         remove_beside(&dovecot, user, lost);
         let mut other = Client::login(&dovecot, user);
         other.ask("SELECT INBOX");
         other.ask(&format!("STORE {flagged} +FLAGS (\\Flagged)"));
+        let after = ["HIGHESTMODSEQ", "UIDVALIDITY"].map(number);
+        let is_so =
+            if lost == "dovecot" { after[1] != before[1] } else { after[0] < before[0] && after[1] == before[1] };
+        assert!(is_so, "{lost}: {before:?}, then {after:?}");
         let ran = stage.run("sync", None);
         assert_eq!(ran.code, Some(0), "{lost}: {}", ran.said);
         assert_eq!(inbox(&stage), (30, flagged), "{lost}: {}", ran.said);
         assert!(!ran.said.contains("fetched") && !ran.said.contains("uploaded"), "{lost}: {}", ran.said);
-        let there = Client::login(&dovecot, user).ask("STATUS INBOX (MESSAGES)");
-        assert!(there[0].0.contains("MESSAGES 30"), "{lost}: {there:?}");
+        assert_eq!(number("MESSAGES"), 30, "{lost}");
         let again = stage.run("sync", None);
         assert!(again.said.contains("nothing to do") || again.steps.iter().all(|site| !site.starts_with("store.")));
     }
