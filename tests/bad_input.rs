@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "bad_input/accidents.rs"]
+mod accidents;
 #[path = "bad_input/bench.rs"]
 mod bench;
 #[path = "bad_input/connections.rs"]
@@ -18,6 +20,8 @@ mod maildirs;
 mod reports;
 #[path = "bad_input/states.rs"]
 mod states;
+#[path = "bad_input/storm.rs"]
+mod storm;
 #[path = "bad_input/texts.rs"]
 mod texts;
 #[path = "bad_input/undo.rs"]

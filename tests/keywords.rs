@@ -117,7 +117,7 @@ fn a_dovecot_that_serves_the_same_maildir_shows_and_sets_the_same_keywords() {
 }
 
 #[test]
-fn notmuch_accepts_every_name_with_letters() {
+fn notmuch_accepts_every_name_with_letters_and_flags_go_both_ways() {
     if !Path::new("/usr/bin/notmuch").exists() {
         apt_get(&["update"]);
         apt_get(&["install", "-y", "--no-install-recommends", "notmuch"]);
@@ -172,6 +172,16 @@ fn notmuch_accepts_every_name_with_letters() {
     let flags: Vec<String> = server.snapshot("ann").remove("INBOX").expect("there").into_iter().map(|m| m.1).collect();
     assert!(flags.iter().all(|flags| flags.contains("\\Flagged") && flags.contains("\\Seen")), "{flags:?}");
     assert!(flags[0].contains("work") && flags[1].contains("later") && flags[3].contains("k25"), "{flags:?}");
+    // And back: what changed on the server is a tag after the next look.
+    server.store("ann", "INBOX", &[3], StoreMode::Add, &["\\Answered"]);
+    server.store("ann", "INBOX", &[3, 4], StoreMode::Remove, &["\\Flagged", "\\Seen"]);
+    assert_eq!(stage.run("sync", None).code, Some(0));
+    let before = letters(&stage.maildir());
+    let said = notmuch("new");
+    assert!(!said.contains("Added") && !said.contains("Removed"), "a rename is no new message: {said}");
+    let count = |query: &str| notmuch(&format!("count {query}")).trim().to_owned();
+    assert_eq!(["tag:replied", "tag:unread", "tag:flagged"].map(count), ["3", "2", "3"]);
+    assert_eq!(letters(&stage.maildir()), before, "reading them, it renames nothing");
 }
 
 /// The letters of every message in the INBOX.

@@ -325,3 +325,26 @@ fn what_neomutt_saves_to_another_mailbox_is_moved_there() {
     assert!(said.contains("UID MOVE") && !said.contains("APPEND"), "{said}\n{}", ran.said);
     assert_eq!([account.there("INBOX"), account.there("Archive"), account.there("Trash")], [2, 2, 0]);
 }
+
+#[test]
+fn what_neomutt_reads_flags_and_deletes_is_read_flagged_and_in_the_trash_there() {
+    install();
+    let dovecot = Dovecot::start();
+    let account = Account::new(&dovecot, "reader", 4, 1_000);
+    let keys = "<first-entry><display-message><exit><next-entry><flag-message><first-entry><next-entry><next-entry>\
+                <delete-message><quit>";
+    neomutt(&account, keys);
+    assert_eq!(account.files("INBOX").len(), 3);
+    account.sync();
+    let mut client = account.client();
+    client.ask("SELECT INBOX");
+    for (criterion, found) in
+        [("SEEN SUBJECT \"message 0\"", 1), ("FLAGGED", 1), ("FLAGGED SUBJECT \"message 1\"", 1), ("ALL", 3)]
+    {
+        let answer = client.ask(&format!("SEARCH {criterion}"));
+        let numbers = answer.iter().find_map(|(line, _)| line.strip_prefix("* SEARCH")).unwrap_or_default();
+        assert_eq!(numbers.split_whitespace().count(), found, "{criterion}: {numbers}");
+    }
+    assert_eq!([account.there("INBOX"), account.there("Trash")], [3, 1]);
+    assert_eq!(account.files("INBOX").len(), 3);
+}

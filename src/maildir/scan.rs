@@ -364,7 +364,7 @@ mod tests {
                 }
             });
             let mut scans = 0;
-            while scans < 300 || renames.load(Ordering::Relaxed) < 10_000 {
+            while scans < 300 || renames.load(Ordering::Relaxed) < 30_000 {
                 let scan = folder.scan().expect("scanned");
                 misses += usize::from(scan.files.len() != FILES || !scan.atomic || !scan.duplicates.is_empty());
                 scans += 1;

@@ -166,6 +166,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
             gone: Side::Remote,
             count: 60,
             of: 100,
+            uid_validity: epoch(77),
             uids: UidSet::range(Uid::MIN, Uid::new(60).expect("not zero")),
         }],
         last_set: 4,

@@ -170,7 +170,7 @@ pub(super) fn guards() -> impl Strategy<Value = GuardMemory> {
     let counted =
         (any::<u64>(), any::<u32>(), sides(), any::<u32>(), any::<u32>()).prop_map(|(at, mailbox, gone, count, of)| {
             let uids = UidSet::range(Uid::MIN, Uid::new(count).unwrap_or(Uid::MIN));
-            Counted { at, mailbox: MailboxId(mailbox), gone, count, of, uids }
+            Counted { at, mailbox: MailboxId(mailbox), gone, count, of, uid_validity: epoch(count.max(1)), uids }
         });
     (prop::collection::vec(counted, 0..4), any::<u32>())
         .prop_map(|(counted, last_set)| GuardMemory { counted, last_set })

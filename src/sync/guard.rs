@@ -1,6 +1,6 @@
 //! The guard: too many deletions inferred at once are held until a person has looked.
 
-use crate::mail::{Flags, Uid, UidSet};
+use crate::mail::{Flags, Uid, UidSet, UidValidity};
 use crate::sync::picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Side, Why, Word};
 use crate::sync::plan::{Action, MailboxPlan, Note, NoteKind};
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,18 @@ pub struct Counted {
     pub count: u32,
     /// Of how many messages, before them.
     pub of: u32,
-    /// Which, by their UIDs: a deletion that is planned again, after a crash for example, is still one.
+    /// The epoch of their UIDs.
+    pub uid_validity: UidValidity,
+    /// Which, by their UIDs: a deletion that is planned again, after a crash for example, is still one, and counts when it
+    /// was planned last.
     pub uids: UidSet,
+}
+
+impl GuardMemory {
+    /// Forgets what was counted more than ten minutes ago.
+    pub fn expire(&mut self, now: u64) {
+        self.counted.retain(|c| c.at.saturating_add(WINDOW) > now);
+    }
 }
 
 /// How long deletions are counted, in seconds.
@@ -81,13 +91,14 @@ pub struct Held {
 ///
 /// What a person approved is not counted; what is held is.
 pub fn guard(watched: &mut [Watched<'_>], memory: &mut GuardMemory, limits: &Guard, now: u64) -> Vec<Held> {
-    memory.counted.retain(|c| c.at + WINDOW > now);
-    let mut total: u32 = memory.counted.iter().map(|c| c.count).sum();
+    memory.expire(now);
     for w in watched.iter() {
         for gone in [Side::Local, Side::Remote] {
-            total = total.saturating_add(not_yet_counted(w.plan, gone, memory).0);
+            forget_planned_again(w.plan, gone, memory);
         }
     }
+    let planned = watched.iter().map(|w| inferred(w.plan, Side::Local).saturating_add(inferred(w.plan, Side::Remote)));
+    let total = memory.counted.iter().map(|c| c.count).chain(planned).fold(0, u32::saturating_add);
     let account_alarm = total > limits.per_10_minutes;
     let mut held = Vec::new();
     for w in watched {
@@ -99,13 +110,11 @@ pub fn guard(watched: &mut [Watched<'_>], memory: &mut GuardMemory, limits: &Gua
             let of = w.picture.pairs().filter(|(_, p)| p.hold.is_none()).count().try_into().unwrap_or(u32::MAX);
             let mailbox = w.plan.mailbox;
             let same = |c: &&Counted| c.mailbox == mailbox && c.gone == gone;
-            let earlier: u32 = memory.counted.iter().filter(same).map(|c| c.count).sum();
+            let earlier = memory.counted.iter().filter(same).map(|c| c.count).fold(0, u32::saturating_add);
             let size = memory.counted.iter().find(same).map_or(of, |c| c.of);
-            let (fresh, uids) = not_yet_counted(w.plan, gone, memory);
-            let sum = earlier.saturating_add(fresh);
-            if fresh > 0 {
-                memory.counted.push(Counted { at: now, mailbox, gone, count: fresh, of, uids });
-            }
+            let sum = earlier.saturating_add(count);
+            let (uid_validity, uids) = (w.plan.uid_validity, uids(w.plan, gone));
+            memory.counted.push(Counted { at: now, mailbox, gone, count, of, uid_validity, uids });
             let share = u64::from(size) * u64::from(limits.percent) / 100;
             let too_many = u64::from(sum) > share.max(u64::from(limits.deletions));
             let all = sum >= size && sum > limits.emptied && !w.may_be_emptied;
@@ -127,26 +136,31 @@ fn inferred(plan: &MailboxPlan, gone: Side) -> u32 {
     count.try_into().unwrap_or(u32::MAX)
 }
 
-/// The inferred deletions of a plan that were not planned before: how many, and their UIDs if they have some.
-fn not_yet_counted(plan: &MailboxPlan, gone: Side, memory: &GuardMemory) -> (u32, UidSet) {
-    let counted = |uid: Uid| {
-        let of_these = |c: &&Counted| c.mailbox == plan.mailbox && c.gone == gone;
-        memory.counted.iter().filter(of_these).any(|c| c.uids.contains(uid))
+/// The UIDs of the inferred deletions of a plan, as far as they have some.
+fn uids(plan: &MailboxPlan, gone: Side) -> UidSet {
+    let uid = |action: &Action| match action {
+        Action::DeleteRemote { uid, .. } => Some(*uid),
+        Action::DeleteLocal { uid, .. } => *uid,
+        _ => None,
     };
-    let (mut count, mut uids) = (0, UidSet::new());
-    for action in plan.actions.iter().filter(|a| a.inferred_from() == Some(gone)) {
-        match action {
-            Action::DeleteRemote { uid, .. } | Action::DeleteLocal { uid: Some(uid), .. } => {
-                if counted(*uid) {
-                    continue;
-                }
-                uids.insert(*uid);
-            }
-            _ => {}
-        }
-        count += 1;
+    plan.actions.iter().filter(|action| action.inferred_from() == Some(gone)).filter_map(uid).collect()
+}
+
+/// Takes deletions out of the memory that were planned before, not carried out, and are planned again.
+fn forget_planned_again(plan: &MailboxPlan, gone: Side, memory: &mut GuardMemory) {
+    let planned = uids(plan, gone);
+    if planned.is_empty() {
+        return;
     }
-    (count, uids)
+    let of_these =
+        |c: &&mut Counted| c.mailbox == plan.mailbox && c.gone == gone && c.uid_validity == plan.uid_validity;
+    for counted in memory.counted.iter_mut().filter(of_these) {
+        let left: UidSet = counted.uids.iter().filter(|uid| !planned.contains(*uid)).collect();
+        let again = u32::try_from(counted.uids.len() - left.len()).unwrap_or(u32::MAX);
+        counted.count = counted.count.saturating_sub(again);
+        counted.uids = left;
+    }
+    memory.counted.retain(|c| c.count > 0);
 }
 
 /// Turns the inferred deletions of a plan into held ones.
@@ -199,7 +213,7 @@ fn noted(plan: &MailboxPlan, picture: &Picture, uid: Uid) -> Option<Known> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{BaseName, MailboxName, UidValidity};
+    use crate::mail::{BaseName, MailboxName};
     use crate::sync::plan::Route;
 
     /// Its UIDs begin with `first`; the lowest are deleted.
@@ -251,6 +265,28 @@ mod tests {
         let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied: false };
         assert_eq!(guard(&mut [watched], &mut memory, &Guard::default(), 1).len(), 1);
         assert!(plan.actions.is_empty() && matches!(plan.notes[0].kind, NoteKind::Hold(Side::Remote)));
+    }
+
+    #[test]
+    fn a_deletion_that_is_planned_again_counts_when_it_was_planned_last() {
+        let mut memory = GuardMemory::default();
+        for (now, held) in [(0, 0), (590, 0), (601, 1)] {
+            // At 590 what was planned at 0 is carried out; then come others.
+            let (picture, mut plan) = if held == 0 { mailbox(100, 50) } else { mailbox_from(51, 50, 12) };
+            let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied: false };
+            assert_eq!(guard(&mut [watched], &mut memory, &Guard::default(), now).len(), held, "at {now}");
+        }
+    }
+
+    #[test]
+    fn uids_of_a_new_epoch_are_other_messages() {
+        let mut memory = GuardMemory::default();
+        for (epoch, held) in [(1, 0), (2, 1)] {
+            let (picture, mut plan) = mailbox(100, 50);
+            plan.uid_validity = UidValidity::new(epoch).expect("not zero");
+            let watched = Watched { plan: &mut plan, picture: &picture, may_be_emptied: false };
+            assert_eq!(guard(&mut [watched], &mut memory, &Guard::default(), 0).len(), held, "epoch {epoch}");
+        }
     }
 
     /// How many of the deletions pass, at `now`; each time others.

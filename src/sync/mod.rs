@@ -4,6 +4,7 @@
 
 pub mod adopt;
 pub mod audit;
+pub mod decided;
 pub mod guard;
 pub mod identity;
 pub mod lacks;
@@ -27,6 +28,7 @@ pub mod verdict;
 pub mod view;
 
 pub use adopt::{Adopting, Adoption, Cause, Question, Scope, adopt, reappeared, scope};
+pub use decided::decided;
 pub use guard::{Guard, GuardMemory, Held, Watched, guard};
 pub use identity::{There, fits, identify, is_proven, questions as identity_questions};
 pub use lacks::{Lacks, settled};

@@ -1,7 +1,7 @@
 //! A person's word on deletions that are held: they go, or the messages come back.
 
 use crate::store::{Settlement, Store};
-use crate::sync::{Change, Hold, Known, Lone, Pair, Picture, Question, Why, Word};
+use crate::sync::{Hold, Question, Word, decided as decided_of};
 use crate::worker::{Error, Job};
 
 /// What a person decided.
@@ -62,10 +62,7 @@ pub fn decide(
             is_decided = true;
         }
         let mut of_mailbox = Vec::new();
-        for (hold, change) in held(&picture, decision) {
-            if set.is_some_and(|set| set != hold.set) {
-                continue;
-            }
+        for (hold, change) in decided_of(&picture, decision.word(), set) {
             match decided
                 .deletions
                 .iter_mut()
@@ -92,39 +89,4 @@ pub fn decide(
     store.settle(Settlement { changes, mailboxes, ..Settlement::default() })?;
     store.close()?;
     Ok(decided)
-}
-
-/// Every held deletion, and what the decision makes of it. The pair is kept: what a person restores after rejecting is
-/// recognised, and not put back a second time.
-fn held(picture: &Picture, decision: Decision) -> Vec<(Hold, Change)> {
-    let word = decision.word();
-    let decided = |hold: Hold| Hold { word, ..hold };
-    let waits = |hold: &Hold| hold.word == Word::Waiting;
-    let mut found = Vec::new();
-    for (uid, known) in picture.uids() {
-        match known {
-            Known::Pair(pair) => {
-                if let Some(hold) = pair.hold.filter(waits) {
-                    let pair = Pair { hold: Some(decided(hold)), ..pair.clone() };
-                    found.push((hold, Change::Uid(uid, Some(Known::Pair(pair)))));
-                }
-            }
-            Known::Lone(Lone { flags, why: Why::Held(hold) }) if waits(hold) => {
-                let lone = Lone { flags: flags.clone(), why: Why::Held(decided(*hold)) };
-                found.push((*hold, Change::Uid(uid, Some(Known::Lone(lone)))));
-            }
-            Known::Lone(_) => {}
-        }
-    }
-    for (name, lone) in picture.lone_local() {
-        let (hold, why) = match lone.why {
-            Why::Held(hold) => (hold, Why::Held(decided(hold))),
-            Why::Missing(hold) => (hold, Why::Missing(decided(hold))),
-            Why::Pending | Why::Quarantined(_) | Why::Kept | Why::Filtered(_) | Why::Superseded => continue,
-        };
-        if waits(&hold) {
-            found.push((hold, Change::Local(name.clone(), Some(Lone { flags: lone.flags.clone(), why }))));
-        }
-    }
-    found
 }

@@ -61,8 +61,10 @@ impl Pass<'_> {
     ) -> Result<Option<crate::sync::GuardMemory>, Error> {
         self.hold_uploads_back(plans, round);
         let store = self.store.clone();
-        let stored = blocking(move || Ok(store.guard()?)).await?;
-        let mut memory = stored.clone();
+        let now = now();
+        let mut memory = blocking(move || Ok(store.guard()?)).await?;
+        memory.expire(now);
+        let before = memory.clone();
         let empty = Picture::new();
         let mut watched: Vec<Watched<'_>> = plans
             .iter_mut()
@@ -73,10 +75,9 @@ impl Pass<'_> {
                 Watched { plan, picture, may_be_emptied }
             })
             .collect();
-        let held = guard(&mut watched, &mut memory, &self.job.guard, now());
+        let held = guard(&mut watched, &mut memory, &self.job.guard, now);
         let unsendable = plans.iter().flat_map(|p| &p.notes).filter(|note| note.kind == NoteKind::Unsendable).count();
         self.report.quarantined += unsendable as u64;
-        let anything_counted = memory.counted.len() != stored.counted.len() || memory.last_set != stored.last_set;
         let count = |f: fn(&Action) -> bool| plans.iter().flat_map(|p| &p.actions).filter(|a| f(a)).count();
         let fetch = count(|a| matches!(a, Action::Fetch { .. }));
         let append = count(|a| matches!(a, Action::Append { .. }));
@@ -95,7 +96,7 @@ impl Pass<'_> {
         if round == 0 && plans.iter().flat_map(|p| &p.actions).any(|a| self.needs_trash(a)) {
             self.report.plan.mailboxes.extend(self.reserved.iter().cloned());
         }
-        Ok((!held.is_empty() || anything_counted).then_some(memory))
+        Ok((memory != before).then_some(memory))
     }
 
     /// Gives what `undo` brought back on the server the name that it had here before.
