@@ -16,6 +16,7 @@ const COMMANDS: &[&str] = &[
     "explain",
     "verify",
     "forget",
+    "relocate",
     "completions",
     "man",
 ];

@@ -17,6 +17,7 @@ mod log;
 mod man;
 mod output;
 mod progress;
+mod relocate;
 mod selection;
 mod status;
 mod sync;
@@ -117,6 +118,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Take away the markers and the state of an account; keep all mail.
     Forget(forget::ForgetArguments),
+    /// Give the Maildir of an account to the state of this configuration.
+    Relocate(relocate::RelocateArguments),
     /// Print completions for a shell.
     Completions(completions::CompletionsArguments),
     /// Print the manual page.
@@ -153,6 +156,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         Command::Explain(arguments) => explain::run(arguments, &config()?, output),
         Command::Verify(arguments) => verify::run(arguments, &config()?, output),
         Command::Forget(arguments) => forget::run(arguments, &config()?, output),
+        Command::Relocate(arguments) => relocate::run(arguments, &config()?, output),
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Man(arguments) => man::run(arguments, output),
     }

@@ -73,6 +73,23 @@ pub fn look(job: &Job) -> Result<Look, Error> {
     Ok(Look { records: Vec::new(), root, owner, history, notice: None })
 }
 
+/// Tells where the state lies that keeps the Maildir, if it is another one of the same account; makes nothing. Blocking.
+///
+/// # Errors
+/// Those of [`prepare`], the other state's claim excepted.
+pub fn claimant(job: &Job) -> Result<Option<String>, Error> {
+    let store = if job.state().join("db").exists() { Some(Store::open(&job.state())?.0) } else { None };
+    let identity = store.as_ref().map_or([0; 16], Store::identity);
+    let owner = Owner { account: job.account.clone(), state: StateId::new(identity) };
+    let place = place_of(&job.state());
+    match Root::open(&job.maildir, &owner, Expected::Anything)? {
+        RootState::Theirs(_, marker) if marker.owner.account == job.account && marker.place != place => {
+            Ok(Some(marker.place))
+        }
+        _ => stand(job, &owner, &place, store.as_ref()).map(|_| None),
+    }
+}
+
 /// Makes this state the owner of a Maildir that another state of the same account keeps, wherever that one lies. No mail
 /// is touched; the next pass pairs both sides anew. Nothing is done if it is ours already. Blocking.
 ///

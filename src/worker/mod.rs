@@ -46,7 +46,7 @@ pub use error::Error;
 pub use explain::{Explained, Past, Question, explain};
 pub use folders::{FolderState, MappedFolder, folders};
 pub use forget::{Forgotten, forget, forgettable};
-pub use ground::{Ground, History, Look, look, prepare, take_over};
+pub use ground::{Ground, History, Look, claimant, look, prepare, take_over};
 pub use job::{AccountPlan, Event, HeldBack, Job, LeftOut, Planned, Report, Wanted};
 pub use pass::{Mode, run, undo};
 pub use status::{AccountStatus, State};

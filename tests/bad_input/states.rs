@@ -68,7 +68,7 @@ fn a_lost_state_costs_a_comparison_and_an_emptied_maildir_deletes_nothing() {
     fs::rename(bench.state(), &moved).expect("moved");
     bench.run(&["check"]).is(0, "");
     assert!(!bench.state().join("work").exists(), "check made a state");
-    bench.run(&["sync", "--dry-run"]).is(0, "nothing to do");
+    bench.run(&["sync", "--dry-run"]).is(0, "4 messages on both sides already would be recognised");
     bench.empty("INBOX");
     bench.sync().is(0, "was lost").says("nothing is deleted on either side");
     bench.settle();
@@ -87,6 +87,32 @@ fn a_maildir_of_another_state_is_refused_and_both_are_named() {
         nothing_lost(&bench, 4, 4);
     }
     bench.write_configuration(&text);
+    bench.converged("INBOX", 4);
+}
+
+#[test]
+fn a_maildir_is_given_to_another_state_when_a_person_says_so_and_nothing_is_transferred() {
+    let bench = Bench::mirrored(Profile::full(), 4);
+    let other = bench.path("other");
+    let old = fs::read_to_string(bench.path("daemon.toml")).expect("read");
+    bench.run(&["relocate", "work", "--yes"]).is(0, "nothing to do");
+    bench.write_configuration(&old.replace(&format!("{:?}", bench.state()), &format!("{other:?}")));
+    let names = [bench.state().join("work"), other.join("work")].map(|path| path.display().to_string());
+    bench.run(&["relocate", "work"]).is(0, "mailtwin relocate work --yes").says(&names[0]).says(&names[1]);
+    bench.sync().is(1, "mailtwin relocate work");
+    bench.run(&["relocate", "work", "--yes"]).is(0, "compares both sides");
+    bench.sync().is(0, "4 recognised");
+    nothing_lost(&bench, 4, 4);
+    bench.settle();
+    bench.sync().is(0, "nothing to do");
+    // The other one notices, and leaves it alone.
+    bench.write_configuration(&old);
+    bench.sync().is(1, "mailtwin relocate work").says(&names[1]);
+    nothing_lost(&bench, 4, 4);
+    // And back: what that state remembers is from another time.
+    bench.run(&["relocate", "work", "--yes"]).is(0, "compares both sides");
+    bench.sync().is(0, "");
+    nothing_lost(&bench, 4, 4);
     bench.converged("INBOX", 4);
 }
 
