@@ -116,22 +116,9 @@ pub fn recover(
                         }
                     }
                 }
-                Action::CopyRemote { name, print, .. } | Action::MoveRemote { name, print, .. } => {
-                    if picture.partner(name).is_none()
-                        && is_here(name)
-                        && let Some((_, first)) = from.get(&mailbox)
-                    {
-                        sought.push(Sought {
-                            action,
-                            of: mailbox,
-                            place: mailbox,
-                            first: *first,
-                            print: *print,
-                            found: None,
-                        });
-                    }
-                }
-                Action::Append { name, print: Some(print), .. } => {
+                Action::CopyRemote { name, print, .. }
+                | Action::MoveRemote { name, print, .. }
+                | Action::Append { name, print: Some(print), .. } => {
                     // A file that is gone from all mailboxes is no reason to delete what may be somebody else's copy:
                     // the message lives, and is fetched as new.
                     if picture.partner(name).is_none()

@@ -4,7 +4,7 @@
 //! it goes to the Trash, or is expunged by its UID; without UIDPLUS only when no mark but ours would go with it. Gone is
 //! what a SEARCH does not find any more.
 
-use crate::mail::{FlagChange, Flags, Uid, UidSet};
+use crate::mail::{BaseName, FlagChange, Flags, Uid, UidSet};
 use crate::maildir::{Error as MaildirError, Removal, Removed, Retention, remove};
 use crate::remote::error::{Error as ImapError, Refusal};
 use crate::remote::imap::CopyUid;
@@ -209,18 +209,34 @@ impl Pass<'_> {
         seen: &Observed,
         outcomes: &mut [Outcome],
     ) -> Result<(), Error> {
-        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(()) };
-        let mut removals = Vec::new();
-        let mut numbers = Vec::new();
-        for (number, action) in actions {
-            let Action::DeleteLocal { name, .. } = action else { continue };
-            if let Some(known) = scan.files.get(name) {
-                removals.push(Removal { base: name.clone(), known: known.clone() });
-                numbers.push(*number);
-            }
+        let wanted = actions.iter().filter_map(|(number, action)| match action {
+            Action::DeleteLocal { name, .. } => Some((*number, name)),
+            _ => None,
+        });
+        for (number, removed) in self.take_away(mailbox, wanted, seen).await? {
+            outcomes[number] = match removed {
+                Ok(Removed::Done | Removed::Gone) => Outcome::Removed,
+                Err(MaildirError::Exists { .. }) => Outcome::Moot,
+                Err(error) => Outcome::Failed(error.to_string()),
+            };
         }
+        Ok(())
+    }
+
+    /// Removes files whose bodies are kept first, and tells of each that was seen what came of it. What is wrong with the
+    /// Maildir as a whole is an error.
+    pub(super) async fn take_away<'a>(
+        &self,
+        mailbox: MailboxId,
+        wanted: impl Iterator<Item = (usize, &'a BaseName)>,
+        seen: &Observed,
+    ) -> Result<Vec<(usize, Result<Removed, MaildirError>)>, Error> {
+        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(Vec::new()) };
+        let there = wanted.filter_map(|(number, name)| Some((number, name, scan.files.get(name)?)));
+        let (numbers, removals): (Vec<usize>, Vec<Removal>) =
+            there.map(|(number, name, known)| (number, Removal { base: name.clone(), known: known.clone() })).unzip();
         if removals.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (state_dir, account) = (self.job.state_dir.clone(), self.job.account.clone());
         let removed = blocking(move || {
@@ -228,17 +244,15 @@ impl Pass<'_> {
             let removed = remove(&folder, &removals, &retention, mailbox.0, SystemTime::now());
             folder.sync()?;
             Ok(removed)
-        })
-        .await?;
-        for (number, removed) in numbers.into_iter().zip(removed) {
-            outcomes[number] = match removed {
-                Ok(Removed::Done | Removed::Gone) => Outcome::Removed,
-                Err(MaildirError::Exists { .. }) => Outcome::Moot,
+        });
+        let mut told = Vec::new();
+        for (number, removed) in numbers.into_iter().zip(removed.await?) {
+            match removed {
                 Err(error @ (MaildirError::DiskFull { .. } | MaildirError::Unavailable(_))) => return Err(error.into()),
-                Err(error) => Outcome::Failed(error.to_string()),
-            };
+                removed => told.push((number, removed)),
+            }
         }
-        Ok(())
+        Ok(told)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bringing back: a file from the retention area, a message out of the server's Trash; and taking it away again.
 
 use crate::mail::{Flags, Uid, UidSet, UidValidity};
-use crate::maildir::{Error as MaildirError, Removal, Removed, Restored, Retention, remove, restore};
+use crate::maildir::{Removed, Restored, Retention, restore};
 use crate::remote::error::Error as ImapError;
 use crate::sync::{Action, MailboxId, Outcome, Source};
 use crate::worker::Error;
@@ -9,7 +9,6 @@ use crate::worker::execute::{Numbered, own_fault};
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 impl Pass<'_> {
     pub(super) async fn restore(
@@ -147,29 +146,13 @@ impl Pass<'_> {
         seen: &Observed,
         outcomes: &mut [Outcome],
     ) -> Result<(), Error> {
-        let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(()) };
-        let (mut removals, mut numbers) = (Vec::new(), Vec::new());
-        for (number, action) in actions {
-            let Action::Withdraw { name, .. } = action else { continue };
-            if let Some(known) = scan.files.get(name) {
-                removals.push(Removal { base: name.clone(), known: known.clone() });
-                numbers.push(*number);
-            }
-        }
-        if removals.is_empty() {
-            return Ok(());
-        }
-        let (state_dir, account) = (self.job.state_dir.clone(), self.job.account.clone());
-        let removed = blocking(move || {
-            let retention = Retention::open(&state_dir, &account)?;
-            let removed = remove(&folder, &removals, &retention, mailbox.0, SystemTime::now());
-            folder.sync()?;
-            Ok(removed)
+        let wanted = actions.iter().filter_map(|(number, action)| match action {
+            Action::Withdraw { name, .. } => Some((*number, name)),
+            _ => None,
         });
-        for (number, removed) in numbers.into_iter().zip(removed.await?) {
+        for (number, removed) in self.take_away(mailbox, wanted, seen).await? {
             outcomes[number] = match removed {
                 Ok(Removed::Done | Removed::Gone) => Outcome::Removed,
-                Err(error @ (MaildirError::DiskFull { .. } | MaildirError::Unavailable(_))) => return Err(error.into()),
                 Err(error) => Outcome::Failed(error.to_string()),
             };
         }
