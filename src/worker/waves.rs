@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// So many batches are begun and settled together at most, each of another mailbox.
 const BATCHES: usize = 32;
+/// So many messages are worth the round trip that compression costs.
+const MANY: usize = 100;
 
 impl Pass<'_> {
     /// Does what is planned, wave by wave; tells which mailboxes were added to besides those of the plans.
@@ -31,6 +33,9 @@ impl Pass<'_> {
                     _ => true,
                 });
             }
+        }
+        if plans.iter().flat_map(|p| &p.actions).filter(|action| has_body(action)).count() >= MANY {
+            self.imap.compress().await?;
         }
         let next = self.next_uids(&plans, observed).await?;
         let mut failed = self.stranded(&plans, observed).await?;
@@ -126,6 +131,14 @@ impl Pass<'_> {
         let name = record.name.clone();
         let status = self.imap.status(std::slice::from_ref(&name)).await?.remove(&name);
         Ok(status.and_then(|s| Some((s.uid_validity?, s.uid_next?))))
+    }
+}
+
+/// Tells whether a whole message is transferred.
+fn has_body(action: &Action) -> bool {
+    match action {
+        Action::Fetch { name, .. } => !name.is_stub(),
+        action => matches!(action, Action::Append { .. }),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A relay; its threads end with the connections that they serve.
 pub struct Relay {
@@ -21,6 +22,11 @@ struct Passed {
 impl Relay {
     /// Listens on a free port and passes everything on to another.
     pub fn to(port: u16) -> Self {
+        Self::slow(port, Duration::ZERO)
+    }
+
+    /// The same, for a link on which all that is said takes so long to arrive.
+    pub fn slow(port: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let relay = Self { port: listener.local_addr().expect("bound").port(), passed: Arc::default() };
         let passed = Arc::clone(&relay.passed);
@@ -28,8 +34,8 @@ impl Relay {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
                 let (up, down) = (Arc::clone(&passed), Arc::clone(&passed));
-                pass(&client, &server, move |bytes| up.up.lock().expect("no panic").extend_from_slice(bytes));
-                pass(&server, &client, move |bytes| {
+                pass(&client, &server, delay, move |bytes| up.up.lock().expect("no panic").extend_from_slice(bytes));
+                pass(&server, &client, delay, move |bytes| {
                     down.down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 });
             }
@@ -48,12 +54,13 @@ impl Relay {
     }
 }
 
-fn pass(from: &TcpStream, to: &TcpStream, note: impl Fn(&[u8]) + Send + 'static) {
+fn pass(from: &TcpStream, to: &TcpStream, delay: Duration, note: impl Fn(&[u8]) + Send + 'static) {
     let (mut from, mut to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
     std::thread::spawn(move || {
         let mut buffer = [0; 16 << 10];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             note(&buffer[..count]);
+            std::thread::sleep(delay);
             if to.write_all(&buffer[..count]).is_err() {
                 break;
             }

@@ -18,6 +18,7 @@ verbs! {
     APPEND: "APPEND", "append";
     AUTHENTICATE: "AUTHENTICATE", "authenticate";
     CAPABILITY: "CAPABILITY", "capability";
+    COMPRESS: "COMPRESS", "compress";
     COPY: "UID COPY", "copy";
     CREATE: "CREATE", "create";
     DELETE: "DELETE", "delete";

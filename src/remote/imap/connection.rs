@@ -4,7 +4,7 @@
 //! data cannot be attributed to a command (Dovecot sends the data of three pipelined commands before the first of
 //! their tags), so whoever runs commands is shown all of it, and what concerns the mailbox is kept as [`News`].
 
-use super::command::{Command, LOGOUT, Verb};
+use super::command::{COMPRESS, Command, LOGOUT, Verb};
 use super::condition::{Condition, Status};
 use super::framer::BodyChunk;
 use super::response::{Response, Untagged};
@@ -18,6 +18,7 @@ use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Commands that may wait for their answers at once.
 const MAX_IN_FLIGHT: usize = 100;
@@ -53,6 +54,8 @@ pub(super) struct Connection {
     leaving: bool,
     pub(super) news: News,
     pub(super) warnings: Vec<String>,
+    /// The shortest time from commands to the first response to them.
+    pub(super) round_trip: Option<Duration>,
 }
 
 impl Connection {
@@ -63,7 +66,15 @@ impl Connection {
             Ok(session) => session,
             Err((error, _)) => return Err(Error::Protocol(escape(error.to_string()))),
         };
-        Ok(Self { session, timeout, alive: true, leaving: false, news: News::default(), warnings: Vec::new() })
+        Ok(Self {
+            session,
+            timeout,
+            alive: true,
+            leaving: false,
+            news: News::default(),
+            warnings: Vec::new(),
+            round_trip: None,
+        })
     }
 
     /// Tells whether the connection can be used.
@@ -144,6 +155,7 @@ impl Connection {
         let mut outcomes: Vec<Option<Outcome>> = commands.iter().map(|_| None).collect();
         let mut in_flight: BTreeMap<String, usize> = BTreeMap::new();
         let (mut sent, mut octets, mut answered) = (0, 0, 0);
+        let mut asked = Some(Instant::now());
         while answered < commands.len() {
             while let Some(command) = commands.get(sent) {
                 let full = in_flight.len() >= MAX_IN_FLIGHT || octets + command.text.len() > MAX_OCTETS_IN_FLIGHT;
@@ -154,7 +166,12 @@ impl Connection {
                 octets += command.text.len();
                 sent += 1;
             }
-            match self.next().await? {
+            let response = self.next().await?;
+            if let Some(asked) = asked.take() {
+                let took = asked.elapsed();
+                self.round_trip = Some(self.round_trip.map_or(took, |shortest| shortest.min(took)));
+            }
+            match response {
                 Response::Untagged(untagged) => take(answered, untagged),
                 Response::Continue(_) => return Err(self.protocol("the server asks for more of a whole command")),
                 Response::Tagged(tag, condition) => {
@@ -186,6 +203,13 @@ impl Connection {
     /// Ends [`divert`](Self::divert).
     pub(super) fn undivert(&mut self) {
         self.session.get_mut().undivert();
+    }
+
+    /// Compresses what follows (RFC 4978); nothing else may be in flight.
+    pub(super) async fn compress(&mut self) -> Result<(), Error> {
+        self.exec(Command::new(COMPRESS, "COMPRESS DEFLATE"), &mut |_, _| {}).await?;
+        self.session.get_mut().compress();
+        Ok(())
     }
 
     /// A number for a body that stood in its response.

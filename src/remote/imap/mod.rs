@@ -10,6 +10,7 @@ mod command;
 mod condition;
 mod connection;
 mod date;
+mod deflate;
 mod fetch;
 mod flight;
 mod framer;
@@ -40,9 +41,15 @@ use command::{Command, ENABLE, ID, NAMESPACE, NOOP};
 use connection::Connection;
 use list::Mailboxes;
 use response::Untagged;
+use std::time::Duration;
 
 /// Who we say that we are (RFC 2971).
 const ID_OF_OURS: &str = concat!("ID (\"name\" \"mailtwin\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")");
+
+/// The capability of compression (RFC 4978).
+const COMPRESSION: &str = "COMPRESS=DEFLATE";
+/// From this round trip on a link is taken for one that costs more than compressing does: longer than any within a house.
+const FAR: Duration = Duration::from_millis(5);
 
 /// A session with an IMAP server.
 #[derive(Debug)]
@@ -89,6 +96,23 @@ impl Imap {
         }
         self.mailboxes.is_dovecot = !self.capabilities.has("OBJECTID") && is_dovecot(&self.capabilities);
         self.list_behind(commands).await
+    }
+
+    /// Compresses all that follows, where the server can and the link is slow enough to gain by it. Worth its round trip
+    /// before much is transferred.
+    ///
+    /// # Errors
+    /// When the connection is lost. A server that refuses is not asked again.
+    pub async fn compress(&mut self) -> Result<(), Error> {
+        let is_far = self.connection.round_trip.is_some_and(|took| took >= FAR);
+        if !is_far || !self.capabilities.has(COMPRESSION) {
+            return Ok(());
+        }
+        self.capabilities.disable(COMPRESSION);
+        match self.connection.compress().await {
+            Ok(()) | Err(Error::Refused { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives the server the opportunity to tell news (RFC 9051, section 6.1.2).

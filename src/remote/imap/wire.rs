@@ -8,6 +8,7 @@
 //! Bodies pass by into a bounded channel; while the worker does not take them nothing is read from the server.
 
 use super::condition::Status;
+use super::deflate::Deflated;
 use super::framer::{BodyChunk, Event, Framer, Violation};
 use super::response::{Response, Unreadable, Untagged};
 use bytes::BytesMut;
@@ -114,6 +115,12 @@ impl Wire {
     /// A number for a body that stood in its response.
     pub(super) fn number_body(&mut self) -> u64 {
         self.framer.number_body()
+    }
+
+    /// Compresses what follows in both directions (RFC 4978): the last response was the OK to COMPRESS.
+    pub(super) fn compress(&mut self) {
+        let plain = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        self.stream = Box::new(Deflated::new(plain, std::mem::take(&mut self.input)));
     }
 
     /// Judges a response: digests it, or skips it.

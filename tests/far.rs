@@ -1,0 +1,70 @@
+//! A server that is far away, on a real Dovecot behind a link with a round trip: what bulk work does about it.
+
+#![cfg(feature = "steps")]
+
+mod scenarios;
+mod support;
+
+use scenarios::Stage;
+use scenarios::dovecot::wait_until_alone;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use support::dovecot::{Dovecot, PASSWORD};
+use support::relay::Relay;
+
+const MESSAGES: usize = 120;
+
+fn message(number: usize) -> String {
+    let line = "a line that is compressed as text is, and comes back as it was\r\n";
+    format!("Message-ID: <{number}@example.org>\r\nSubject: {number}\r\n\r\n{}", line.repeat(100))
+}
+
+/// The bodies of all messages in a Maildir, line ends as on the wire.
+fn bodies(folder: &Path) -> BTreeSet<String> {
+    let files = ["new", "cur"].into_iter().flat_map(|part| fs::read_dir(folder.join(part)).expect("a directory"));
+    let read = |path| fs::read_to_string(path).expect("a message").replace("\r\n", "\n").replace('\n', "\r\n");
+    files.map(|entry| read(entry.expect("an entry").path())).collect()
+}
+
+#[test]
+fn much_mail_goes_compressed_both_ways_and_arrives_as_it_was() {
+    let dovecot = Dovecot::start();
+    let relay = Relay::slow(dovecot.imap_port, Duration::from_millis(5));
+    let stage = Stage::new(relay.port, "far", PASSWORD, "");
+    let mut all: BTreeSet<String> = (0..MESSAGES).map(message).collect();
+    for number in 0..MESSAGES {
+        dovecot.deliver("far", "INBOX", message(number).as_bytes());
+    }
+    let size: usize = all.iter().map(String::len).sum();
+    let ran = stage.run("sync", None);
+    assert_eq!(ran.code, Some(0), "{}", ran.said);
+    assert!(relay.said().contains("COMPRESS DEFLATE"), "{}", relay.said());
+    assert!(relay.octets_down() * 4 < size as u64, "{} octets for {size}", relay.octets_down());
+    assert!(bodies(&stage.maildir().join("INBOX")) == all);
+
+    wait_until_alone(&dovecot, "far");
+    for number in MESSAGES..2 * MESSAGES {
+        let file = stage.maildir().join("INBOX/cur").join(format!("{number}.here:2,S"));
+        fs::write(file, message(number).replace("\r\n", "\n")).expect("written");
+        all.insert(message(number));
+    }
+    let before = relay.said().len();
+    let ran = stage.run("sync", None);
+    assert_eq!(ran.code, Some(0), "{}", ran.said);
+    assert!((relay.said().len() - before) * 4 < size, "{} octets for {size}", relay.said().len() - before);
+    assert!(bodies(&dovecot.user_maildir("far")) == all);
+}
+
+#[test]
+fn nothing_is_compressed_where_it_would_cost_more_than_the_link() {
+    let dovecot = Dovecot::start();
+    let relay = Relay::to(dovecot.imap_port);
+    let stage = Stage::new(relay.port, "near", PASSWORD, "");
+    for number in 0..MESSAGES {
+        dovecot.deliver("near", "INBOX", message(number).as_bytes());
+    }
+    assert_eq!(stage.run("sync", None).code, Some(0));
+    assert!(!relay.said().contains("COMPRESS"));
+}
