@@ -313,6 +313,16 @@ pub enum Work {
     Mailboxes(Vec<MailboxAction>),
 }
 
+impl Work {
+    /// What is done to messages; nothing where it is about mailboxes.
+    pub fn actions(&self) -> &[Action] {
+        match self {
+            Self::Messages { actions, .. } => actions,
+            Self::Mailboxes(_) => &[],
+        }
+    }
+}
+
 /// A part of a plan that was begun: durable before its first action.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Batch {

@@ -1,17 +1,17 @@
-//! Files become messages of the server, many in one command where it takes that.
+//! Files become messages of the server: those of many mailboxes in one flight, many in one command where it takes that.
 
-use crate::mail::{Fingerprint, Flags, Uid, UidValidity};
-use crate::maildir::{Outgoing, Upload as Opened, open_for_upload};
+use crate::mail::{BaseName, Fingerprint, Flags, MailboxName, Uid, UidValidity};
+use crate::maildir::{Folder, Outgoing, ScannedFile, Upload as Opened, open_for_upload};
 use crate::remote::error::Refusal;
 use crate::remote::imap::{Appended, Upload};
-use crate::sync::{Action, MailboxId, Outcome};
-use crate::worker::Error;
-use crate::worker::execute::{Numbered, own_fault};
+use crate::sync::{Action, Batch, MailboxId, Outcome, Work};
+use crate::worker::execute::own_fault;
 use crate::worker::flags::can_be_about_keyword;
 use crate::worker::observe::Observed;
-use crate::worker::pass::{Pass, Shown, blocking, now};
+use crate::worker::pass::{Pass, Shown, now};
+use crate::worker::{Error, Event};
 use bytes::Bytes;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -23,137 +23,139 @@ const MAX_OCTETS: u64 = 8 << 20;
 /// Octets that are read from a file at once.
 const PIECE: usize = 32 << 10;
 
-/// A message on its way.
-struct Ready {
-    number: usize,
-    outgoing: Outgoing,
+/// A message that is to be uploaded.
+#[derive(Clone)]
+struct Letter {
+    /// The places of its batch and of its action.
+    place: (usize, usize),
+    mailbox: MailboxId,
+    to: MailboxName,
+    folder: Folder,
+    name: BaseName,
+    file: ScannedFile,
     flags: Flags,
     print: Fingerprint,
 }
 
+/// A letter that was offered to the server; those of one command have the same number.
+struct Offered {
+    command: usize,
+    letter: Letter,
+}
+
 impl Pass<'_> {
+    /// Uploads what batches want to have uploaded.
     pub(super) async fn append(
         &mut self,
-        mailbox: MailboxId,
-        actions: &[Numbered<'_>],
-        from: Option<(UidValidity, Uid)>,
-        seen: &Observed,
-        outcomes: &mut [Outcome],
+        batches: &[Batch],
+        observed: &BTreeMap<MailboxId, Observed>,
+        outcomes: &mut [Vec<Outcome>],
     ) -> Result<(), Error> {
-        let mut queue: VecDeque<Vec<Numbered<'_>>> = actions.chunks(MAX_MESSAGES).map(<[_]>::to_vec).collect();
-        // Those that go without their keywords.
-        let mut bare: BTreeSet<usize> = BTreeSet::new();
-        while let Some(group) = queue.pop_front() {
-            if self.uploads.wait(now()) {
-                break;
-            }
-            let (mut ready, rest) = self.open_group(mailbox, &group, seen).await?;
-            if !rest.is_empty() {
-                queue.push_front(rest);
-            }
-            if ready.is_empty() {
-                continue;
-            }
-            ready.iter_mut().filter(|r| bare.contains(&r.number)).for_each(|r| r.flags = without_keywords(&r.flags));
-            let sent: Vec<(usize, Fingerprint)> = ready.iter().map(|r| (r.number, r.print)).collect();
-            let flags: Vec<Flags> = ready.iter().map(|r| r.flags.clone()).collect();
-            let results = self.send(mailbox, ready).await?;
-            let refused_together = sent.len() > 1 && results.iter().all(|r| matches!(r, Appended::Refused(_)));
-            if refused_together && over_quota(&results).is_none() {
-                // All or nothing: one of them is the bad one, and is soon alone.
-                let numbers: Vec<usize> = sent.iter().map(|(number, _)| *number).collect();
-                let again: Vec<Numbered<'_>> = group.iter().filter(|(n, _)| numbers.contains(n)).copied().collect();
-                let (first, second) = again.split_at(again.len() / 2);
-                queue.push_front(second.to_vec());
-                queue.push_front(first.to_vec());
-                continue;
-            }
-            if let ([(number, _)], [Appended::Refused(refusal)], [flags]) = (&sent[..], &results[..], &flags[..])
-                && can_be_about_keyword(refusal)
-                && flags.keywords().next().is_some()
-            {
-                // It may be a keyword that the server minds: the message goes without, rather than not at all.
-                bare.insert(*number);
-                queue.push_front(group.iter().filter(|(n, _)| n == number).copied().collect());
-                continue;
-            }
-            if let Some(refusal) = over_quota(&results) {
-                self.uploads = self.uploads.refused(&format!("the server says that it is full: {refusal}"), now());
-            } else if results.iter().any(|result| !matches!(result, Appended::Refused(_))) {
-                self.uploads.paused = None;
-            }
-            for (((number, print), result), flags) in sent.into_iter().zip(results).zip(flags) {
-                if let Some((_, action)) = group.iter().find(|(n, _)| *n == number) {
-                    let file = seen.scan.as_ref().and_then(|scan| scan.files.get(action.name()));
-                    let here = file.map(|file| file.flags.clone());
-                    self.shown.insert(action.name().clone(), Shown { there: Some(flags), here });
+        let mut groups = self.letters(batches, observed).await?;
+        while !groups.is_empty() && !self.uploads.wait(now()) {
+            let offered = self.offer(std::mem::take(&mut groups)).await?;
+            for command in offered.chunk_by(|(a, _), (b, _)| a.command == b.command) {
+                let (letters, results): (Vec<&Letter>, Vec<&Appended>) =
+                    command.iter().map(|(offered, result)| (&offered.letter, result)).unzip();
+                if let Some(again) = again(&letters, &results) {
+                    groups.extend(again);
+                } else {
+                    self.take_in_uploads(&letters, &results, batches, observed, outcomes);
                 }
-                outcomes[number] = match result {
-                    Appended::Uid(epoch, uid) if self.is_plausible(mailbox, from, epoch, uid) => {
-                        Outcome::Appended(uid, Some(print))
-                    }
-                    Appended::Uid(..) | Appended::Unknown => Outcome::Stored,
-                    // The message is not at fault; the next plan leaves out all that is to be uploaded.
-                    Appended::Refused(refusal) if refusal.has_code("OVERQUOTA") => Outcome::Moot,
-                    // The mailbox is gone; the next LIST tells.
-                    Appended::Refused(refusal) if refusal.has_code("TRYCREATE") => Outcome::Moot,
-                    Appended::Refused(refusal) => Outcome::Failed(format!("the server refuses it: {refusal}")),
-                };
             }
         }
         Ok(())
     }
 
-    /// Opens messages until a command is full; returns what is left for the next.
-    async fn open_group<'a>(
-        &self,
-        mailbox: MailboxId,
-        group: &[Numbered<'a>],
-        seen: &Observed,
-    ) -> Result<(Vec<Ready>, Vec<Numbered<'a>>), Error> {
-        let (Some(folder), Some(scan)) = (&seen.folder, &seen.scan) else { return Ok((vec![], vec![])) };
-        let mut ready: Vec<Ready> = Vec::new();
-        let mut octets = 0;
-        for (i, (number, action)) in group.iter().enumerate() {
-            let Action::Append { name, flags, print: Some(print) } = action else { continue };
-            let Some(known) = scan.files.get(name).cloned() else { continue };
-            let (folder, name) = (folder.clone(), name.clone());
-            let opened =
-                blocking(move || own_fault(open_for_upload(&folder, &name, &known, SystemTime::now()))).await?;
-            // What cannot be opened any more is left for the next look.
-            let Ok(Opened::Ready(outgoing)) = opened else { continue };
-            if outgoing.fingerprint != *print {
-                // It is not what the journal says any more; the next plan measures it anew.
-                continue;
+    /// The messages that are to be uploaded, those that may go in one command together. What became of their mailboxes
+    /// meanwhile is asked first, in one flight: nothing is uploaded to another mailbox that lies under the name now.
+    async fn letters(
+        &mut self,
+        batches: &[Batch],
+        observed: &BTreeMap<MailboxId, Observed>,
+    ) -> Result<Vec<Vec<Letter>>, Error> {
+        let mut all = Vec::new();
+        let mut epochs = BTreeMap::new();
+        for (number, batch) in batches.iter().enumerate() {
+            let Work::Messages { mailbox, uid_validity, actions, .. } = &batch.work else { continue };
+            let seen = observed.get(mailbox);
+            let place = seen.and_then(|seen| Some((seen, seen.folder.clone()?, seen.scan.as_ref()?)));
+            let (Some((seen, folder, scan)), Some(record)) = (place, self.records.get(mailbox)) else { continue };
+            let mut letters = Vec::new();
+            for (index, action) in actions.iter().enumerate() {
+                let Action::Append { name, flags, print: Some(print) } = action else { continue };
+                let Some(file) = scan.files.get(name).cloned() else { continue };
+                let flags = self.taken_there(*mailbox, &seen.remote_flags.part_of(flags));
+                let (to, folder, name) = (record.name.clone(), folder.clone(), name.clone());
+                let place = (number, index);
+                letters.push(Letter { place, mailbox: *mailbox, to, folder, name, file, flags, print: *print });
             }
-            octets += outgoing.size;
-            if octets > MAX_OCTETS && !ready.is_empty() {
-                return Ok((ready, group[i..].to_vec()));
+            if !letters.is_empty() {
+                epochs.insert(record.name.clone(), (*mailbox, *uid_validity));
+                all.extend(letters.chunks(MAX_MESSAGES).map(<[_]>::to_vec));
             }
-            let flags = self.taken_there(mailbox, &seen.remote_flags.part_of(flags));
-            ready.push(Ready { number: *number, outgoing, flags, print: *print });
         }
-        Ok((ready, vec![]))
+        let ask = |(name, known): (&MailboxName, &(MailboxId, UidValidity))| {
+            (self.selected != Some(*known)).then(|| name.clone())
+        };
+        let unsure: Vec<MailboxName> = epochs.iter().filter_map(ask).collect();
+        let told = if unsure.is_empty() { BTreeMap::new() } else { self.imap.status(&unsure).await? };
+        let is_other = |name: &MailboxName| {
+            let epoch = told.get(name).and_then(|status| status.uid_validity);
+            unsure.contains(name) && epoch != epochs.get(name).map(|(_, epoch)| *epoch)
+        };
+        all.retain(|letters| letters.first().is_some_and(|letter| !is_other(&letter.to)));
+        Ok(all)
     }
 
-    async fn send(&mut self, mailbox: MailboxId, ready: Vec<Ready>) -> Result<Vec<Appended>, Error> {
-        let Some(name) = self.records.get(&mailbox).map(|record| record.name.clone()) else { return Ok(vec![]) };
-        let mut uploads = Vec::new();
-        let mut bodies = Vec::new();
-        for Ready { outgoing, flags, .. } in ready {
-            let (sender, body) = mpsc::channel(4);
-            let date = outgoing.internal_date.duration_since(UNIX_EPOCH).ok();
-            let internal_date = date.and_then(|d| i64::try_from(d.as_secs()).ok());
-            self.octets += outgoing.size;
-            uploads.push(Upload { flags, internal_date, size: outgoing.size, body });
-            bodies.push((outgoing, sender));
+    /// Offers letters to the server, group by group; tells what it said to each. What cannot be read any more, or is not
+    /// what the journal says, is left for the next look.
+    async fn offer(&mut self, groups: Vec<Vec<Letter>>) -> Result<Vec<(Offered, Appended)>, Error> {
+        let (sink, uploads) = mpsc::channel(1);
+        let reader = tokio::task::spawn_blocking(move || read_letters(groups, &sink));
+        let events = self.events.clone();
+        let mut told = |messages, octets| {
+            // Nobody may be listening.
+            let _ = events.send(Event::Done { messages, octets });
+        };
+        let results = self.imap.append(uploads, &mut told).await;
+        let offered = reader.await??;
+        Ok(offered.into_iter().zip(results?).collect())
+    }
+
+    /// Takes in what the server said to the letters of one command.
+    fn take_in_uploads(
+        &mut self,
+        letters: &[&Letter],
+        results: &[&Appended],
+        batches: &[Batch],
+        observed: &BTreeMap<MailboxId, Observed>,
+        outcomes: &mut [Vec<Outcome>],
+    ) {
+        if let Some(refusal) = over_quota(results) {
+            self.uploads = self.uploads.refused(&format!("the server says that it is full: {refusal}"), now());
+        } else if results.iter().any(|result| !matches!(result, Appended::Refused(_))) {
+            self.uploads.paused = None;
         }
-        // One after the other, as the command takes them.
-        let reader =
-            tokio::task::spawn_blocking(move || bodies.into_iter().for_each(|(body, sink)| read_body(body, &sink)));
-        let results = self.imap.append(&name, uploads).await;
-        reader.await?;
-        Ok(results?)
+        for (letter, result) in letters.iter().zip(results) {
+            let (batch, number) = letter.place;
+            let Work::Messages { from, .. } = &batches[batch].work else { continue };
+            let scan = observed.get(&letter.mailbox).and_then(|seen| seen.scan.as_ref());
+            let here = scan.and_then(|scan| scan.files.get(&letter.name)).map(|file| file.flags.clone());
+            self.shown.insert(letter.name.clone(), Shown { there: Some(letter.flags.clone()), here });
+            let from = from.get(&letter.mailbox).copied();
+            outcomes[batch][number] = match result {
+                Appended::Uid(epoch, uid) if self.is_plausible(letter.mailbox, from, *epoch, *uid) => {
+                    Outcome::Appended(*uid, Some(letter.print))
+                }
+                Appended::Uid(..) | Appended::Unknown => Outcome::Stored,
+                // The message is not at fault; the next plan leaves out all that is to be uploaded.
+                Appended::Refused(refusal) if refusal.has_code("OVERQUOTA") => Outcome::Moot,
+                // The mailbox is gone; the next LIST tells.
+                Appended::Refused(refusal) if refusal.has_code("TRYCREATE") => Outcome::Moot,
+                Appended::Refused(refusal) => Outcome::Failed(format!("the server refuses it: {refusal}")),
+            };
+        }
     }
 
     /// A UID that the server claims to have given: of this epoch, new, and not below what the next one was to be.
@@ -167,6 +169,60 @@ impl Pass<'_> {
         let fits = from.is_some_and(|(of, first)| of == epoch && uid >= first);
         fits && self.pictures.get(&mailbox).is_none_or(|picture| picture.uid(uid).is_none())
     }
+}
+
+/// What is offered once more, after the letters of one command were refused together.
+fn again(letters: &[&Letter], results: &[&Appended]) -> Option<Vec<Vec<Letter>>> {
+    let all_refused = results.iter().all(|result| matches!(result, Appended::Refused(_)));
+    if !all_refused || over_quota(results).is_some() {
+        return None;
+    }
+    match (letters, results) {
+        ([letter], [Appended::Refused(refusal)]) => {
+            // It may be a keyword that the server minds: the message goes without, rather than not at all.
+            let bare = without_keywords(&letter.flags);
+            let may_help = can_be_about_keyword(refusal) && bare != letter.flags;
+            may_help.then(|| vec![vec![Letter { flags: bare, ..(*letter).clone() }]])
+        }
+        _ => {
+            // All or nothing: one of them is the bad one, and is soon alone.
+            let (first, second) = letters.split_at(letters.len() / 2);
+            Some([first, second].map(|half| half.iter().copied().cloned().collect()).into())
+        }
+    }
+}
+
+/// Opens letters one after the other, offers each, and sends it on, as long as somebody takes them.
+fn read_letters(groups: Vec<Vec<Letter>>, sink: &mpsc::Sender<Upload>) -> Result<Vec<Offered>, Error> {
+    let mut offered: Vec<Offered> = Vec::new();
+    let mut command = 0;
+    for group in groups {
+        let (mut joins, mut octets) = (false, 0);
+        for letter in group {
+            let opened = own_fault(open_for_upload(&letter.folder, &letter.name, &letter.file, SystemTime::now()))?;
+            let Ok(Opened::Ready(outgoing)) = opened else { continue };
+            if outgoing.fingerprint != letter.print {
+                continue;
+            }
+            octets += outgoing.size;
+            if !joins || octets > MAX_OCTETS {
+                (joins, octets) = (false, outgoing.size);
+                command += 1;
+            }
+            let (pieces, body) = mpsc::channel(4);
+            let date = outgoing.internal_date.duration_since(UNIX_EPOCH).ok();
+            let internal_date = date.and_then(|date| i64::try_from(date.as_secs()).ok());
+            let (mailbox, flags) = (letter.to.clone(), letter.flags.clone());
+            let upload = Upload { mailbox, joins, flags, internal_date, size: outgoing.size, body };
+            offered.push(Offered { command, letter });
+            joins = true;
+            if sink.blocking_send(upload).is_err() {
+                return Ok(offered);
+            }
+            read_body(outgoing, &pieces);
+        }
+    }
+    Ok(offered)
 }
 
 /// Sends a message on; a failure ends it short, which the command notices.
@@ -192,7 +248,7 @@ fn without_keywords(flags: &Flags) -> Flags {
 }
 
 /// The refusal that says that the server is full, if one does.
-fn over_quota(results: &[Appended]) -> Option<&Refusal> {
+fn over_quota<'a>(results: &[&'a Appended]) -> Option<&'a Refusal> {
     results.iter().find_map(|result| match result {
         Appended::Refused(refusal) if refusal.has_code("OVERQUOTA") => Some(refusal),
         Appended::Refused(_) | Appended::Uid(..) | Appended::Unknown => None,

@@ -2,8 +2,8 @@
 //!
 //! No opinions here: what an action means is decided in `sync`, and every outcome is what was seen, not what was said.
 
-use crate::mail::Fingerprint;
-use crate::maildir::{Error as MaildirError, Upload as Opened, open_for_upload};
+use crate::mail::{BaseName, Fingerprint};
+use crate::maildir::{Error as MaildirError, Folder, ScannedFile, Upload as Opened, open_for_upload};
 use crate::store::Settlement;
 use crate::sync::{
     Action, Batch, Change, Known, MailboxId, MailboxPlan, Note, NoteKind, Outcome, Picture, Work, settle,
@@ -50,29 +50,40 @@ impl Pass<'_> {
         settlement: &mut Settlement,
     ) -> Result<Vec<Fingerprint>, Error> {
         let mut failed = Vec::new();
-        for batch in begun {
-            let Work::Messages { actions, .. } = &batch.work else { continue };
-            let outcomes = self.carry(batch, observed).await?;
-            failed.extend(actions.iter().zip(&outcomes).filter_map(|(action, outcome)| not_added(action, outcome)));
+        let moot = |batch: &Batch| vec![Outcome::Moot; batch.work.actions().len()];
+        let mut outcomes: Vec<Vec<Outcome>> = begun.iter().map(moot).collect();
+        self.append(begun, observed, &mut outcomes).await?;
+        for (batch, mut outcomes) in begun.iter().zip(outcomes) {
+            self.carry(batch, observed, &mut outcomes).await?;
+            failed.extend(
+                batch.work.actions().iter().zip(&outcomes).filter_map(|(action, outcome)| not_added(action, outcome)),
+            );
             self.take_in(batch, &outcomes, settlement);
         }
         Ok(failed)
     }
 
-    async fn carry(&mut self, batch: &Batch, observed: &BTreeMap<MailboxId, Observed>) -> Result<Vec<Outcome>, Error> {
-        let Work::Messages { mailbox, uid_validity, actions, from } = &batch.work else { return Ok(vec![]) };
-        let mut outcomes = vec![Outcome::Moot; actions.len()];
-        let Some(seen) = observed.get(mailbox) else { return Ok(outcomes) };
-        let touches_server = actions.iter().any(|a| matches!(a, Action::Fetch { .. }) || a.touches_remote());
-        if touches_server && !self.open(*mailbox, *uid_validity).await? {
+    /// Carries out what of a batch is not uploaded.
+    async fn carry(
+        &mut self,
+        batch: &Batch,
+        observed: &BTreeMap<MailboxId, Observed>,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), Error> {
+        let Work::Messages { mailbox, uid_validity, actions, from } = &batch.work else { return Ok(()) };
+        let Some(seen) = observed.get(mailbox) else { return Ok(()) };
+        let asks = |action: &Action| match action {
+            Action::Append { .. } => false,
+            action => matches!(action, Action::Fetch { .. }) || action.touches_remote(),
+        };
+        if actions.iter().any(asks) && !self.open(*mailbox, *uid_validity).await? {
             // Another mailbox lies under that name now: none of this may be done to it.
-            return Ok(outcomes);
+            return Ok(());
         }
         let select = |wanted: fn(&Action) -> bool| -> Vec<Numbered<'_>> {
             actions.iter().enumerate().filter(|(_, action)| wanted(action)).collect()
         };
         let fetches = select(|a| matches!(a, Action::Fetch { .. }));
-        let appends = select(|a| matches!(a, Action::Append { .. }));
         let copies = select(|a| matches!(a, Action::CopyRemote { .. }));
         let moves = select(|a| matches!(a, Action::MoveRemote { .. }));
         let renames = select(|a| matches!(a, Action::MoveLocal { .. }));
@@ -81,18 +92,17 @@ impl Pass<'_> {
         let here = select(|a| matches!(a, Action::DeleteLocal { .. }));
         let back = select(|a| matches!(a, Action::Restore { .. }));
         let again = select(|a| matches!(a, Action::Withdraw { .. }));
-        self.fetch(*mailbox, &fetches, seen, &mut outcomes).await?;
+        self.fetch(*mailbox, &fetches, seen, outcomes).await?;
         let from = from.get(mailbox).copied();
-        self.restore(*mailbox, &back, from, seen, &mut outcomes).await?;
-        self.append(*mailbox, &appends, from, seen, &mut outcomes).await?;
-        self.transfer(*mailbox, &copies, from, observed, &mut outcomes).await?;
-        self.transfer(*mailbox, &moves, from, observed, &mut outcomes).await?;
-        self.move_files(*mailbox, &renames, observed, &mut outcomes).await?;
-        self.set_flags(*mailbox, &flags, seen, &mut outcomes).await?;
-        self.remove_there(*mailbox, &there, seen, &mut outcomes).await?;
-        self.remove_here(*mailbox, &here, seen, &mut outcomes).await?;
-        self.withdraw(*mailbox, &again, seen, &mut outcomes).await?;
-        Ok(outcomes)
+        self.restore(*mailbox, &back, from, seen, outcomes).await?;
+        self.transfer(*mailbox, &copies, from, observed, outcomes).await?;
+        self.transfer(*mailbox, &moves, from, observed, outcomes).await?;
+        self.move_files(*mailbox, &renames, observed, outcomes).await?;
+        self.set_flags(*mailbox, &flags, seen, outcomes).await?;
+        self.remove_there(*mailbox, &there, seen, outcomes).await?;
+        self.remove_here(*mailbox, &here, seen, outcomes).await?;
+        self.withdraw(*mailbox, &again, seen, outcomes).await?;
+        Ok(())
     }
 
     /// Settles batches, with what became of each of their actions, in one commit.
@@ -149,8 +159,9 @@ impl Pass<'_> {
                 _ => {}
             }
         }
-        // What came in a flight was told while it came.
-        let messages = actions.iter().filter(|action| !matches!(action, Action::Fetch { .. })).count();
+        // What goes in a flight was told while it went.
+        let in_flight = |action: &&Action| matches!(action, Action::Fetch { .. } | Action::Append { .. });
+        let messages = actions.iter().filter(|action| !in_flight(action)).count();
         let octets = std::mem::take(&mut self.octets);
         let _ = self.events.send(Event::Done { messages, octets });
         // What nobody knows stays in the journal, and the next look finds it out.
@@ -167,27 +178,29 @@ impl Pass<'_> {
     pub(super) async fn measure(&mut self, plan: &mut MailboxPlan, seen: &Observed) -> Result<(), Error> {
         let (Some(folder), Some(scan)) = (seen.folder.clone(), &seen.scan) else { return Ok(()) };
         let limit = self.imap.capabilities().append_limit();
+        let wanted = |action: &Action| match action {
+            Action::Append { name, .. } => Some((name.clone(), scan.files.get(name)?.clone())),
+            _ => None,
+        };
+        let names: Vec<_> = plan.actions.iter().filter_map(wanted).collect();
+        let mut measured = match names.is_empty() {
+            true => BTreeMap::new(),
+            false => blocking(move || measure_all(&folder, names)).await?,
+        };
         for action in std::mem::take(&mut plan.actions) {
             let Action::Append { name, flags, .. } = action else {
                 plan.actions.push(action);
                 continue;
             };
-            let Some(known) = scan.files.get(&name).cloned() else { continue };
-            let (folder, base) = (folder.clone(), name.clone());
-            let opened =
-                blocking(move || own_fault(open_for_upload(&folder, &base, &known, SystemTime::now()))).await?;
-            let reason = match opened {
-                Err(reason) => reason,
-                Ok(Opened::Ready(ready)) if limit.is_some_and(|limit| ready.size > limit) => {
-                    format!("it has {} octets, more than the server takes", ready.size)
-                }
-                Ok(Opened::Ready(ready)) => {
-                    plan.actions.push(Action::Append { name, flags, print: Some(ready.fingerprint) });
+            let reason = match measured.remove(&name) {
+                Some(Measured::Ready(size, print)) if limit.is_none_or(|limit| size <= limit) => {
+                    plan.actions.push(Action::Append { name, flags, print: Some(print) });
                     continue;
                 }
-                Ok(Opened::Refused(reason)) => reason.to_string(),
+                Some(Measured::Ready(size, _)) => format!("it has {size} octets, more than the server takes"),
+                Some(Measured::Refused(reason)) => reason,
                 // The next look decides.
-                Ok(Opened::Gone) => continue,
+                None => continue,
             };
             let picture = self.pictures.entry(plan.mailbox).or_default();
             let failed = Action::Append { name, flags, print: None };
@@ -196,6 +209,29 @@ impl Pass<'_> {
         }
         Ok(())
     }
+}
+
+/// What a file is, as a message that is to be uploaded.
+enum Measured {
+    /// It has so many octets, and these looks.
+    Ready(u64, Fingerprint),
+    /// It cannot be sent.
+    Refused(String),
+}
+
+/// Measures files; one that is gone is not in the result.
+fn measure_all(folder: &Folder, files: Vec<(BaseName, ScannedFile)>) -> Result<BTreeMap<BaseName, Measured>, Error> {
+    let mut all = BTreeMap::new();
+    for (name, file) in files {
+        let measured = match own_fault(open_for_upload(folder, &name, &file, SystemTime::now()))? {
+            Ok(Opened::Ready(ready)) => Measured::Ready(ready.size, ready.fingerprint),
+            Ok(Opened::Refused(reason)) => Measured::Refused(reason.to_string()),
+            Ok(Opened::Gone) => continue,
+            Err(reason) => Measured::Refused(reason),
+        };
+        all.insert(name, measured);
+    }
+    Ok(all)
 }
 
 /// The looks of a message that should have been added on the server, and was not.

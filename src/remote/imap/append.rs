@@ -23,6 +23,10 @@ const MAX_IN_FLIGHT: usize = 32;
 /// A message to be uploaded.
 #[derive(Debug)]
 pub struct Upload {
+    /// Where to.
+    pub mailbox: MailboxName,
+    /// It may go in one command with the message before it, which is for the same mailbox.
+    pub joins: bool,
     /// Its flags, already reduced to what the mailbox can store.
     pub flags: Flags,
     /// INTERNALDATE in seconds since 1970, if the server is not to take the present.
@@ -44,65 +48,57 @@ pub enum Appended {
     Refused(Refusal),
 }
 
+/// What is told of each command that was answered: its messages, and their octets.
+pub type Told<'a> = &'a mut (dyn FnMut(usize, u64) + Send);
+
 impl Imap {
-    /// Uploads messages: several in one command where the server has MULTIAPPEND, else one after the other without
-    /// waiting. The results are in the order of the messages.
+    /// Uploads messages without waiting for answers between them: several in one command where the server has MULTIAPPEND
+    /// and they join, else each in its own. No mailbox need be open. The results are in the order of the messages.
+    ///
+    /// Once the server says that it is full (`[OVERQUOTA]`) no further command is begun: then there are fewer results than
+    /// messages, and what has none was not sent.
     ///
     /// # Errors
     /// When the connection is lost ([`Error::Upload`] if a body was not as long as announced); any of the messages may
     /// have been stored then.
-    pub async fn append(&mut self, name: &MailboxName, uploads: Vec<Upload>) -> Result<Vec<Appended>, Error> {
-        if uploads.len() > 1 && self.capabilities.has("MULTIAPPEND") {
-            return self.append_together(name, uploads).await;
-        }
-        let count = uploads.len();
-        let mut flight = Flight { waiting: BTreeMap::new(), results: (0..count).map(|_| None).collect() };
-        for (index, upload) in uploads.into_iter().enumerate() {
-            while flight.waiting.len() >= MAX_IN_FLIGHT {
-                flight.land(self).await?;
-            }
+    pub async fn append(
+        &mut self,
+        mut uploads: mpsc::Receiver<Upload>,
+        told: Told<'_>,
+    ) -> Result<Vec<Appended>, Error> {
+        let together = self.capabilities.has("MULTIAPPEND");
+        let mut flight = Flight::default();
+        while let Some(upload) = flight.meanwhile(self, &mut uploads, told).await? {
             let (head, asked) = self.announce(&upload);
-            let command = Command::new(APPEND, format!("APPEND {} {head}", mailbox(name)));
-            let tag = self.connection.send(&command).await?;
-            flight.waiting.insert(tag, index);
-            if asked && !flight.wait_to_go_on(self, index).await? {
-                continue;
-            }
-            self.deliver(upload).await?;
-            self.connection.send_octets(b"\r\n").await?;
-            self.connection.flush().await?;
-        }
-        while !flight.waiting.is_empty() {
-            flight.land(self).await?;
-        }
-        Ok(flight.results.into_iter().flatten().map(|mut one| one.remove(0)).collect())
-    }
-
-    async fn append_together(&mut self, name: &MailboxName, uploads: Vec<Upload>) -> Result<Vec<Appended>, Error> {
-        let count = uploads.len();
-        let mut flight = Flight { waiting: BTreeMap::new(), results: vec![None] };
-        for (position, upload) in uploads.into_iter().enumerate() {
-            let (head, asked) = self.announce(&upload);
-            if position == 0 {
-                let command = Command::new(APPEND, format!("APPEND {} {head}", mailbox(name)));
+            if !(together && upload.joins && flight.joins(upload.size)) {
+                flight.end(self).await?;
+                while flight.waiting.len() >= MAX_IN_FLIGHT {
+                    flight.land(self, told).await?;
+                }
+                if flight.is_full {
+                    break;
+                }
+                let command = Command::new(APPEND, format!("APPEND {} {head}", mailbox(&upload.mailbox)));
                 let tag = self.connection.send(&command).await?;
-                flight.waiting.insert(tag, 0);
+                flight.begin(tag, upload.size);
+            } else if flight.is_over() {
+                continue;
             } else {
                 self.connection.send_octets(format!(" {head}\r\n").as_bytes()).await?;
-                self.connection.flush().await?;
+                if asked {
+                    self.connection.flush().await?;
+                }
             }
-            if asked && !flight.wait_to_go_on(self, 0).await? {
-                // Refused before the message was sent: the command is over.
-                return Ok(flight.spread(count));
+            if !asked || flight.wait_to_go_on(self, told).await? {
+                self.deliver(upload).await?;
             }
-            self.deliver(upload).await?;
         }
-        self.connection.send_octets(b"\r\n").await?;
-        self.connection.flush().await?;
+        drop(uploads);
+        flight.end(self).await?;
         while !flight.waiting.is_empty() {
-            flight.land_many(self, count).await?;
+            flight.land(self, told).await?;
         }
-        Ok(flight.spread(count))
+        Ok(flight.commands.into_iter().filter_map(|command| command.results).flatten().collect())
     }
 
     /// What stands before a message, and whether the server must ask for it.
@@ -132,69 +128,126 @@ impl Imap {
     }
 }
 
-/// APPEND commands on their way, by tag, and the results of those that were answered.
+/// APPEND commands on their way. The last of them may not be complete.
+#[derive(Default)]
 struct Flight {
+    commands: Vec<Sent>,
+    /// Those that were not answered, by tag.
     waiting: BTreeMap<String, usize>,
-    results: Vec<Option<Vec<Appended>>>,
+    /// The last command has no end yet.
+    is_open: bool,
+    /// The server said so.
+    is_full: bool,
+}
+
+#[derive(Default)]
+struct Sent {
+    messages: usize,
+    octets: u64,
+    results: Option<Vec<Appended>>,
 }
 
 impl Flight {
+    /// The next message; takes in the answers that come until then.
+    async fn meanwhile(
+        &mut self,
+        imap: &mut Imap,
+        uploads: &mut mpsc::Receiver<Upload>,
+        told: Told<'_>,
+    ) -> Result<Option<Upload>, Error> {
+        while !self.waiting.is_empty() {
+            let response = tokio::select! {
+                biased;
+                response = imap.connection.next() => response?,
+                upload = uploads.recv() => return Ok(upload),
+            };
+            self.take(imap, response, told)?;
+        }
+        Ok(uploads.recv().await)
+    }
+
+    /// Adds a message to the last command, if there is one that it can be added to, or that was refused with all it holds.
+    fn joins(&mut self, octets: u64) -> bool {
+        let (is_open, is_over) = (self.is_open, self.is_over());
+        let Some(last) = self.commands.last_mut().filter(|_| is_open || is_over) else { return false };
+        last.messages += 1;
+        last.octets += octets;
+        if let Some(results) = &mut last.results {
+            results.extend(results.first().cloned());
+        }
+        true
+    }
+
+    /// Tells whether the last command was answered.
+    fn is_over(&self) -> bool {
+        self.commands.last().is_some_and(|last| last.results.is_some())
+    }
+
+    fn begin(&mut self, tag: String, octets: u64) {
+        self.waiting.insert(tag, self.commands.len());
+        self.commands.push(Sent { messages: 1, octets, results: None });
+        self.is_open = true;
+    }
+
+    /// Completes the last command.
+    async fn end(&mut self, imap: &mut Imap) -> Result<(), Error> {
+        if std::mem::take(&mut self.is_open) {
+            imap.connection.send_octets(b"\r\n").await?;
+            imap.connection.flush().await?;
+        }
+        Ok(())
+    }
+
     /// Waits until one more command is answered.
-    async fn land(&mut self, imap: &mut Imap) -> Result<(), Error> {
-        self.land_many(imap, 1).await
+    async fn land(&mut self, imap: &mut Imap, told: Told<'_>) -> Result<(), Error> {
+        let before = self.waiting.len();
+        while self.waiting.len() == before {
+            let response = imap.connection.next().await?;
+            self.take(imap, response, told)?;
+        }
+        Ok(())
     }
 
-    async fn land_many(&mut self, imap: &mut Imap, messages: usize) -> Result<(), Error> {
+    /// Waits for the `+` of the last command; false if it was answered instead, and is over.
+    async fn wait_to_go_on(&mut self, imap: &mut Imap, told: Told<'_>) -> Result<bool, Error> {
+        imap.connection.flush().await?;
         loop {
-            match imap.connection.next().await? {
-                Response::Untagged(_) => {}
-                Response::Continue(_) => {
-                    return Err(imap.connection.protocol("the server asks for more of a whole command"));
-                }
-                Response::Tagged(tag, done) => return self.settle(imap, &tag, done, messages).map(drop),
+            let response = imap.connection.next().await?;
+            if matches!(response, Response::Continue(_)) {
+                return Ok(true);
+            }
+            self.take(imap, response, told)?;
+            if self.is_over() {
+                self.is_open = false;
+                return Ok(false);
             }
         }
     }
 
-    /// Waits for the `+` of the last command sent; false if it was answered instead.
-    async fn wait_to_go_on(&mut self, imap: &mut Imap, index: usize) -> Result<bool, Error> {
-        loop {
-            match imap.connection.next().await? {
-                Response::Untagged(_) => {}
-                Response::Continue(_) => return Ok(true),
-                Response::Tagged(tag, done) => {
-                    let is_ok = done.status == Status::Ok;
-                    if self.settle(imap, &tag, done, 1)? == index {
-                        if is_ok {
-                            return Err(imap.connection.protocol("an upload was confirmed before it was sent"));
-                        }
-                        return Ok(false);
-                    }
-                }
+    fn take(&mut self, imap: &mut Imap, response: Response, told: Told<'_>) -> Result<(), Error> {
+        let (tag, done) = match response {
+            Response::Untagged(_) => return Ok(()),
+            Response::Continue(_) => {
+                return Err(imap.connection.protocol("the server asks for more of a whole command"));
             }
+            Response::Tagged(tag, done) => (tag, done),
+        };
+        let Some(index) = self.waiting.remove(&tag) else { return Err(imap.connection.unknown_tag()) };
+        if self.is_open && index + 1 == self.commands.len() && done.status == Status::Ok {
+            return Err(imap.connection.protocol("an upload was confirmed before it was sent"));
         }
-    }
-
-    fn settle(&mut self, imap: &mut Imap, tag: &str, done: Condition, messages: usize) -> Result<usize, Error> {
-        let Some(index) = self.waiting.remove(tag) else { return Err(imap.connection.unknown_tag()) };
-        let result = match outcome(APPEND, done.clone()) {
-            Ok(done) => appended(&done, messages),
-            Err(Error::Refused { .. }) => vec![Appended::Refused(refusal(done)); messages],
+        let command = &mut self.commands[index];
+        let refused = |done| Appended::Refused(refusal(done));
+        let results = match outcome(APPEND, done.clone()) {
+            Ok(done) => appended(&done, command.messages),
             // "Not now" is an answer to this message; its code tells the caller to come back.
-            Err(Error::Later { .. }) => vec![Appended::Refused(refusal(done)); messages],
+            Err(Error::Refused { .. } | Error::Later { .. }) => vec![refused(done); command.messages],
             Err(error) => return Err(error),
         };
-        self.results[index] = Some(result);
-        Ok(index)
-    }
-
-    /// The results of one command for many messages.
-    fn spread(self, count: usize) -> Vec<Appended> {
-        let results = self.results.into_iter().flatten().next().unwrap_or_default();
-        match results.first() {
-            Some(first) if results.len() != count => vec![first.clone(); count],
-            _ => results,
-        }
+        self.is_full |= matches!(results.first(), Some(Appended::Refused(refusal)) if refusal.has_code("OVERQUOTA"));
+        told(command.messages, command.octets);
+        command.results = Some(results);
+        Ok(())
     }
 }
 

@@ -9,7 +9,8 @@ async fn operate(number: usize, imap: &mut Imap) -> Option<Result<(), Error>> {
     let one = uids("1");
     let (sink, _kept) = tokio::sync::mpsc::channel(4);
     let (_, body) = tokio::sync::mpsc::channel(1);
-    let upload = Upload { flags: Flags::new(), internal_date: None, size: 0, body };
+    let (mailbox, flags) = (MailboxName::inbox(), Flags::new());
+    let upload = Upload { mailbox, joins: false, flags, internal_date: None, size: 0, body };
     Some(match number {
         0 => imap.list().await.map(drop),
         1 => imap.status(&[MailboxName::inbox()]).await.map(drop),
@@ -22,7 +23,7 @@ async fn operate(number: usize, imap: &mut Imap) -> Option<Result<(), Error>> {
         8 => imap.fetch_bodies(&one, sink).await.map(drop),
         9 => imap.fetch_headers(&one).await.map(drop),
         10 => imap.fetch_fingerprint_headers(&one).await.map(drop),
-        11 => imap.append(&MailboxName::inbox(), vec![upload]).await.map(drop),
+        11 => uploading::append(imap, vec![upload]).await.map(drop),
         12 => imap.store(&one, &change).await.map(drop),
         13 => imap.move_to(&one, &MailboxName::inbox()).await.map(drop),
         14 => imap.copy_to(&one, &MailboxName::inbox()).await.map(drop),

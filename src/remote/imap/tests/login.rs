@@ -58,7 +58,7 @@ fn a_session_can_move_between_threads() {
         let (mut imap, _server) = session(PLAIN, &[]).await;
         is_send(&imap);
         let _ = imap.fetch_bodies(&uids("1"), tokio::sync::mpsc::channel(1).0).await;
-        let _ = imap.append(&name("a"), Vec::new()).await;
+        let _ = imap.append(tokio::sync::mpsc::channel(1).1, &mut |_, _| {}).await;
         let _ = imap.authenticate(&mut Parrot::new("PLAIN", &[])).await;
         let _ = imap.list().await;
     };
