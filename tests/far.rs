@@ -58,13 +58,14 @@ fn much_mail_goes_compressed_both_ways_and_arrives_as_it_was() {
 }
 
 #[test]
-fn nothing_is_compressed_where_it_would_cost_more_than_the_link() {
+fn an_owner_may_do_without_compression() {
     let dovecot = Dovecot::start();
-    let relay = Relay::to(dovecot.imap_port);
-    let stage = Stage::new(relay.port, "near", PASSWORD, "");
+    let relay = Relay::slow(dovecot.imap_port, Duration::from_millis(5));
+    let stage = Stage::new(relay.port, "plain", PASSWORD, "disable-extensions = [\"COMPRESS=DEFLATE\"]\n");
     for number in 0..MESSAGES {
-        dovecot.deliver("near", "INBOX", message(number).as_bytes());
+        dovecot.deliver("plain", "INBOX", message(number).as_bytes());
     }
     assert_eq!(stage.run("sync", None).code, Some(0));
     assert!(!relay.said().contains("COMPRESS"));
+    assert_eq!(bodies(&stage.maildir().join("INBOX")).len(), MESSAGES);
 }

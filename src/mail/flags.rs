@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// A system flag that a message can carry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,12 +57,22 @@ impl Keyword {
     pub fn as_wire(&self) -> &str {
         &self.0
     }
+
+    /// What two spellings of it have in common.
+    fn folded(&self) -> impl Iterator<Item = u8> {
+        self.0.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
 }
 
 impl Ord for Keyword {
     fn cmp(&self, other: &Self) -> Ordering {
-        let lower = |k: &Self| k.0.bytes().map(|b| b.to_ascii_lowercase()).collect::<Vec<_>>();
-        lower(self).cmp(&lower(other))
+        self.folded().cmp(other.folded())
+    }
+}
+impl Hash for Keyword {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().for_each(|byte| byte.hash(state));
+        state.write_u8(0xff);
     }
 }
 impl PartialOrd for Keyword {
@@ -82,7 +93,7 @@ impl fmt::Debug for Keyword {
 }
 
 /// A set of flags. A report for people has it as a list of words.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 pub struct Flags {
     system: u8,
     keywords: BTreeSet<Keyword>,
@@ -209,7 +220,7 @@ impl Serialize for Flags {
 }
 
 /// A change of flags as a STORE command sends it: never a replacement, so that an edit made elsewhere survives.
-#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FlagChange {
     /// Flags to set.
     pub add: Flags,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Something that changes a side.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Stores a message of the server in the Maildir.
@@ -131,7 +131,7 @@ pub enum Action {
 }
 
 /// A message of the server in another mailbox than the one that an action adds to.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Origin {
     /// The mailbox.
     pub mailbox: MailboxId,
@@ -144,7 +144,7 @@ pub struct Origin {
 }
 
 /// How a message leaves a mailbox of the server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Route {
     /// It is moved to that mailbox, the Trash.

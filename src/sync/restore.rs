@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const BY_UNDO: u32 = 0;
 
 /// From where a message comes back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// From the retention area, as a file.

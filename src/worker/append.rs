@@ -91,20 +91,12 @@ impl Pass<'_> {
                 letters.push(Letter { place, mailbox: *mailbox, to, folder, name, file, flags, print: *print });
             }
             if !letters.is_empty() {
-                epochs.insert(record.name.clone(), (*mailbox, *uid_validity));
+                epochs.insert(*mailbox, *uid_validity);
                 all.extend(letters.chunks(MAX_MESSAGES).map(<[_]>::to_vec));
             }
         }
-        let ask = |(name, known): (&MailboxName, &(MailboxId, UidValidity))| {
-            (self.selected != Some(*known)).then(|| name.clone())
-        };
-        let unsure: Vec<MailboxName> = epochs.iter().filter_map(ask).collect();
-        let told = if unsure.is_empty() { BTreeMap::new() } else { self.imap.status(&unsure).await? };
-        let is_other = |name: &MailboxName| {
-            let epoch = told.get(name).and_then(|status| status.uid_validity);
-            unsure.contains(name) && epoch != epochs.get(name).map(|(_, epoch)| *epoch)
-        };
-        all.retain(|letters| letters.first().is_some_and(|letter| !is_other(&letter.to)));
+        let others = self.renumbered(&epochs).await?;
+        all.retain(|letters| letters.first().is_some_and(|letter| !others.contains(&letter.mailbox)));
         Ok(all)
     }
 

@@ -53,6 +53,7 @@ impl Pass<'_> {
         let moot = |batch: &Batch| vec![Outcome::Moot; batch.work.actions().len()];
         let mut outcomes: Vec<Vec<Outcome>> = begun.iter().map(moot).collect();
         self.append(begun, observed, &mut outcomes).await?;
+        self.transfer(begun, observed, &mut outcomes).await?;
         for (batch, mut outcomes) in begun.iter().zip(outcomes) {
             self.carry(batch, observed, &mut outcomes).await?;
             failed.extend(
@@ -63,7 +64,7 @@ impl Pass<'_> {
         Ok(failed)
     }
 
-    /// Carries out what of a batch is not uploaded.
+    /// Carries out what of a batch does not go together with other batches.
     async fn carry(
         &mut self,
         batch: &Batch,
@@ -73,7 +74,7 @@ impl Pass<'_> {
         let Work::Messages { mailbox, uid_validity, actions, from } = &batch.work else { return Ok(()) };
         let Some(seen) = observed.get(mailbox) else { return Ok(()) };
         let asks = |action: &Action| match action {
-            Action::Append { .. } => false,
+            Action::Append { .. } | Action::CopyRemote { .. } | Action::MoveRemote { .. } => false,
             action => matches!(action, Action::Fetch { .. }) || action.touches_remote(),
         };
         if actions.iter().any(asks) && !self.open(*mailbox, *uid_validity).await? {
@@ -84,8 +85,6 @@ impl Pass<'_> {
             actions.iter().enumerate().filter(|(_, action)| wanted(action)).collect()
         };
         let fetches = select(|a| matches!(a, Action::Fetch { .. }));
-        let copies = select(|a| matches!(a, Action::CopyRemote { .. }));
-        let moves = select(|a| matches!(a, Action::MoveRemote { .. }));
         let renames = select(|a| matches!(a, Action::MoveLocal { .. }));
         let flags = select(|a| matches!(a, Action::SetFlags { .. }));
         let there = select(|a| matches!(a, Action::DeleteRemote { .. }));
@@ -95,8 +94,6 @@ impl Pass<'_> {
         self.fetch(*mailbox, &fetches, seen, outcomes).await?;
         let from = from.get(mailbox).copied();
         self.restore(*mailbox, &back, from, seen, outcomes).await?;
-        self.transfer(*mailbox, &copies, from, observed, outcomes).await?;
-        self.transfer(*mailbox, &moves, from, observed, outcomes).await?;
         self.move_files(*mailbox, &renames, observed, outcomes).await?;
         self.set_flags(*mailbox, &flags, seen, outcomes).await?;
         self.remove_there(*mailbox, &there, seen, outcomes).await?;

@@ -110,7 +110,7 @@ pub enum Event {
 pub struct AccountPlan {
     /// Mailboxes to make.
     pub mailboxes: Vec<MailboxAction>,
-    /// What is to be done in each mailbox; those with nothing to do are left out.
+    /// In a dry run, what would be done in each mailbox; those with nothing to do are left out.
     pub messages: Vec<Planned>,
     /// Deletions that the guard holds back.
     pub held: Vec<HeldBack>,
@@ -139,11 +139,14 @@ pub struct HeldBack {
 }
 
 impl AccountPlan {
-    /// Adds the plans of a pass.
-    pub fn add(&mut self, plans: &[MailboxPlan], held: &[Held]) {
-        for plan in plans.iter().filter(|plan| !plan.actions.is_empty()) {
-            self.messages.push(Planned { mailbox: plan.name.clone(), actions: plan.actions.clone() });
-        }
+    /// Adds what would be done to messages.
+    pub fn add(&mut self, plans: &[MailboxPlan]) {
+        let some = plans.iter().filter(|plan| !plan.actions.is_empty());
+        self.messages.extend(some.map(|plan| Planned { mailbox: plan.name.clone(), actions: plan.actions.clone() }));
+    }
+
+    /// Adds what is held of plans.
+    pub fn hold(&mut self, plans: &[MailboxPlan], held: &[Held]) {
         for set in held {
             if let Some(plan) = plans.iter().find(|plan| plan.mailbox == set.mailbox) {
                 let Held { gone, set, count, .. } = *set;

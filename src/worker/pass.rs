@@ -17,6 +17,7 @@ use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
 use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedSender;
@@ -288,7 +289,7 @@ impl<'j> Pass<'j> {
 
     /// Observes, plans and executes until nothing is left to do in these mailboxes; `is_part`: the account has more.
     pub(super) async fn rounds(&mut self, mut dirty: BTreeSet<MailboxId>, is_part: bool) -> Result<(), Error> {
-        let mut before: BTreeMap<MailboxId, Vec<Action>> = BTreeMap::new();
+        let mut before: BTreeMap<MailboxId, u64> = BTreeMap::new();
         let mut learnt = 0;
         for round in 0..MAX_ROUNDS {
             let mut observed = self.observe(&dirty).await?;
@@ -308,10 +309,10 @@ impl<'j> Pass<'j> {
             // marks for example.
             if std::mem::replace(&mut learnt, self.learnt) == self.learnt {
                 plans.retain(|plan| {
-                    plan.actions.is_empty() || before.get(&plan.mailbox).is_none_or(|b| !same_work(b, &plan.actions))
+                    plan.actions.is_empty() || before.get(&plan.mailbox) != Some(&print_of_work(&plan.actions))
                 });
             }
-            before = plans.iter().map(|plan| (plan.mailbox, plan.actions.clone())).collect();
+            before = plans.iter().map(|plan| (plan.mailbox, print_of_work(&plan.actions))).collect();
             if self.mode == Mode::DryRun {
                 return Ok(());
             }
@@ -523,6 +524,24 @@ impl<'j> Pass<'j> {
         Ok(selected.uid_validity == epoch)
     }
 
+    /// Tells, in one flight, which of these mailboxes are not the ones that are remembered: of another epoch, or gone.
+    pub(super) async fn renumbered(
+        &mut self,
+        epochs: &BTreeMap<MailboxId, UidValidity>,
+    ) -> Result<BTreeSet<MailboxId>, Error> {
+        let is_open = |(id, epoch): &(&MailboxId, &UidValidity)| self.selected == Some((**id, **epoch));
+        let unsure = epochs.iter().filter(|known| !is_open(known));
+        let names: BTreeMap<MailboxId, MailboxName> =
+            unsure.filter_map(|(id, _)| Some((*id, self.records.get(id)?.name.clone()))).collect();
+        if names.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let asked: Vec<MailboxName> = names.values().cloned().collect();
+        let told = self.imap.status(&asked).await?;
+        let epoch = |name: &MailboxName| told.get(name).and_then(|status| status.uid_validity);
+        Ok(names.iter().filter(|(id, name)| epoch(name) != epochs.get(id).copied()).map(|(id, _)| *id).collect())
+    }
+
     pub(super) fn leave_out(&mut self, mailbox: impl Into<String>, reason: impl Into<String>, failed: bool) {
         let left = LeftOut { mailbox: mailbox.into(), reason: reason.into(), failed };
         if !self.report.left_out.contains(&left) {
@@ -563,11 +582,14 @@ fn concerns(plan: &mut MailboxPlan, asked: &BTreeSet<MailboxId>) -> bool {
     !plan.actions.is_empty()
 }
 
-/// Tells whether two plans of a mailbox do the same, whatever the names of what is fetched.
-fn same_work(a: &[Action], b: &[Action]) -> bool {
-    a.len() == b.len()
-        && a.iter().zip(b).all(|pair| match pair {
-            (Action::Fetch { uid: a, flags: f, .. }, Action::Fetch { uid: b, flags: g, .. }) => a == b && f == g,
-            (a, b) => a == b,
-        })
+/// A number by which a plan of a mailbox is known again, whatever the names of what is fetched.
+fn print_of_work(actions: &[Action]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for action in actions {
+        match action {
+            Action::Fetch { uid, flags, .. } => (uid, flags).hash(&mut hasher),
+            action => action.hash(&mut hasher),
+        }
+    }
+    hasher.finish()
 }

@@ -9,7 +9,7 @@ use crate::sync::{
 use crate::worker::history::names_of_restored;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking, now};
-use crate::worker::{AccountPlan, Error, Event, Mode};
+use crate::worker::{Error, Event, Mode};
 use std::collections::BTreeMap;
 
 /// A mailbox that could only be read is tried again after this many seconds.
@@ -85,13 +85,10 @@ impl Pass<'_> {
         if self.mode == Mode::Execute {
             let _ = self.events.send(Event::Planned { fetch, append, other });
         }
-        if round == 0 {
-            self.report.plan.add(plans, &held);
-        } else {
-            // What a later round still finds is told as well: somebody was busy meanwhile.
-            let mut more = AccountPlan::default();
-            more.add(plans, &held);
-            self.report.plan.held.extend(more.held);
+        // What a later round still finds is told as well: somebody was busy meanwhile.
+        self.report.plan.hold(plans, &held);
+        if self.mode == Mode::DryRun {
+            self.report.plan.add(plans);
         }
         if round == 0 && plans.iter().flat_map(|p| &p.actions).any(|a| self.needs_trash(a)) {
             self.report.plan.mailboxes.extend(self.reserved.iter().cloned());

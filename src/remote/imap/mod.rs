@@ -21,6 +21,7 @@ mod response;
 mod select;
 mod store;
 mod syntax;
+mod transfer;
 mod wire;
 
 #[cfg(test)]
@@ -34,7 +35,7 @@ pub use flight::{Errand, Landing};
 pub use framer::BodyChunk;
 pub use list::{Listed, Listing, Status};
 pub use select::{Access, Delta, SelectRequest, Selected};
-pub use store::CopyUid;
+pub use transfer::{CopyUid, Moved};
 
 use crate::remote::error::Error;
 use command::{Command, ENABLE, ID, NAMESPACE, NOOP};

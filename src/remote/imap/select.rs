@@ -161,7 +161,7 @@ impl Imap {
 
 /// A [`Selected`] in the making.
 #[derive(Default)]
-struct Draft {
+pub(super) struct Draft {
     uid_validity: Option<UidValidity>,
     uid_next: Option<Uid>,
     exists: Option<u32>,
@@ -172,7 +172,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn take(&mut self, untagged: Untagged) {
+    pub(super) fn take(&mut self, untagged: Untagged) {
         match untagged {
             Untagged::Exists(count) => self.exists = Some(count),
             Untagged::Expunge => self.exists = self.exists.map(|count| count.saturating_sub(1)),
@@ -206,7 +206,12 @@ impl Draft {
         }
     }
 
-    fn finish(mut self, done: &Condition, access: Access, wants_delta: bool) -> Result<Selected, Error> {
+    /// How many messages there are by now.
+    pub(super) fn exists(&self) -> Option<u32> {
+        self.exists
+    }
+
+    pub(super) fn finish(mut self, done: &Condition, access: Access, wants_delta: bool) -> Result<Selected, Error> {
         self.take_code(done);
         let Some(exists) = self.exists else {
             return Err(Error::Protocol("a mailbox was opened and its EXISTS did not come".into()));

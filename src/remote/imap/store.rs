@@ -1,28 +1,15 @@
-//! Changing an open mailbox and the tree of mailboxes (RFC 9051, sections 6.3 and 6.4; RFC 4315, RFC 6851).
+//! Changing an open mailbox and the tree of mailboxes (RFC 9051, sections 6.3 and 6.4; RFC 4315).
 //!
 //! An OK is no confirmation: Dovecot says OK to an EXPUNGE that removed nothing. The caller looks.
 
 use super::Imap;
 use super::command::{
-    COPY, CREATE, Command, DELETE, EXPUNGE, MOVE, RENAME, STORE, SUBSCRIBE, UID_EXPUNGE, UNSUBSCRIBE, Verb, flag_list,
-    mailbox,
+    CREATE, Command, DELETE, EXPUNGE, RENAME, STORE, SUBSCRIBE, UID_EXPUNGE, UNSUBSCRIBE, Verb, flag_list, mailbox,
 };
-use super::condition::{Condition, Status};
 use super::fetch::{FetchedFlags, Gathering};
-use super::response::{Untagged, uid_validity};
-use crate::mail::{FlagChange, MailboxName, UidList, UidSet, UidValidity};
+use super::response::Untagged;
+use crate::mail::{FlagChange, MailboxName, UidSet};
 use crate::remote::error::Error;
-
-/// Where copied or moved messages went (RFC 4315, section 3): the n-th of `source` is the n-th of `target`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyUid {
-    /// The epoch of the target mailbox.
-    pub uid_validity: UidValidity,
-    /// The UIDs in the source mailbox, in the server's order.
-    pub source: UidList,
-    /// The UIDs in the target mailbox.
-    pub target: UidList,
-}
 
 impl Imap {
     /// Sets and clears flags, in one flight; returns the flags that the server shows afterwards, if it shows any.
@@ -44,23 +31,6 @@ impl Imap {
         };
         self.connection.exec_all(&commands, &mut take).await?;
         Ok(shown.finish(Some(uids)))
-    }
-
-    /// Moves messages to another mailbox; needs MOVE. `None`: the server did not tell where they went, or some were
-    /// not there.
-    ///
-    /// # Errors
-    /// When a command is refused; of a long set a part may have been moved.
-    pub async fn move_to(&mut self, uids: &UidSet, target: &MailboxName) -> Result<Option<CopyUid>, Error> {
-        self.transfer(MOVE, uids, target).await
-    }
-
-    /// Copies messages to another mailbox; the result is as for [`move_to`](Self::move_to).
-    ///
-    /// # Errors
-    /// When a command is refused; of a long set a part may have been copied.
-    pub async fn copy_to(&mut self, uids: &UidSet, target: &MailboxName) -> Result<Option<CopyUid>, Error> {
-        self.transfer(COPY, uids, target).await
     }
 
     /// Marks messages with `\Deleted`, expunges them, and looks which of them are there still, all in one flight; needs
@@ -130,37 +100,4 @@ impl Imap {
         let command = Command::new(verb, format!("{} {}", verb.name, mailbox(name)));
         self.connection.exec(command, &mut |_, _| {}).await.map(drop)
     }
-
-    async fn transfer(&mut self, verb: Verb, uids: &UidSet, target: &MailboxName) -> Result<Option<CopyUid>, Error> {
-        let commands = Command::over(verb, uids, &mailbox(target));
-        let mut codes = Vec::new();
-        // MOVE tells it in an untagged OK, before the messages vanish (RFC 6851, section 4.3).
-        let mut take = |_, untagged| {
-            if let Untagged::Condition(condition) = untagged
-                && condition.status == Status::Ok
-            {
-                codes.extend(condition.arguments_of("COPYUID"));
-            }
-        };
-        let done = self.connection.exec_all(&commands, &mut take).await?;
-        codes.extend(done.iter().filter_map(|done: &Condition| done.arguments_of("COPYUID")));
-        Ok(copy_uid(&codes))
-    }
-}
-
-/// Joins the COPYUIDs of the parts of one transfer; `None` if one of them cannot be relied on.
-fn copy_uid(codes: &[Vec<String>]) -> Option<CopyUid> {
-    let (mut sources, mut targets) = (Vec::new(), Vec::new());
-    let mut epoch = None;
-    for code in codes {
-        let [number, source, target] = code.as_slice() else { return None };
-        let number = number.parse().ok().and_then(uid_validity)?;
-        if *epoch.get_or_insert(number) != number || UidList::parse(source)?.len() != UidList::parse(target)?.len() {
-            return None;
-        }
-        sources.push(source.as_str());
-        targets.push(target.as_str());
-    }
-    let (source, target) = (UidList::parse(&sources.join(","))?, UidList::parse(&targets.join(","))?);
-    Some(CopyUid { uid_validity: epoch?, source, target })
 }

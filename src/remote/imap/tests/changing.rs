@@ -135,3 +135,55 @@ async fn an_identity_is_told_and_asked() {
     assert_eq!(imap.id().await.expect("an answer"), [("name".to_owned(), "Dovecot".to_owned())]);
     server.finish().await;
 }
+
+/// What opening a mailbox of epoch 7 with 2 messages says.
+const OPENED: [&str; 4] =
+    ["S: * OK [CLOSED] x", "S: * 2 EXISTS", "S: * OK [UIDVALIDITY 7] x", "S: A0003 OK [READ-WRITE] opened"];
+
+fn next() -> SelectRequest {
+    SelectRequest { name: name("next"), access: Access::ReadWrite, since: None, list: false }
+}
+
+#[tokio::test]
+async fn the_next_mailbox_is_opened_in_the_flight_that_moves_from_this_one() {
+    let mut lines = vec![
+        "C: A0002 UID MOVE 1:2 \"b\"",
+        "C: A0003 SELECT \"next\" (CONDSTORE)",
+        "S: * OK [COPYUID 9 1:2 5:6] moved",
+        "S: * VANISHED 1:3",
+        "S: A0002 OK done",
+    ];
+    lines.extend(OPENED);
+    let (mut imap, server) = session(FULL, &lines).await;
+    let moved = imap.move_on(&uids("1:2"), &name("b"), Some(&next())).await.expect("answers");
+    server.finish().await;
+    assert_eq!(moved.told.expect("not refused").expect("a COPYUID").uid_validity, epoch(9));
+    // What else vanished is not ours to tell.
+    assert_eq!(moved.vanished, uids("1:2"));
+    let opened = moved.opened.expect("it was asked for").expect("it was opened");
+    assert_eq!((opened.uid_validity, opened.exists, imap.take_news().exists), (epoch(7), 2, Some(2)));
+}
+
+#[tokio::test]
+async fn a_refused_move_still_opens_the_next_and_one_that_cannot_be_opened_is_told() {
+    let mut lines =
+        vec!["C: A0002 UID MOVE 1 \"b\"", "C: A0003 SELECT \"next\" (CONDSTORE)", "S: A0002 NO [TRYCREATE] no"];
+    lines.extend(OPENED);
+    let (mut imap, server) = session(FULL, &lines).await;
+    let moved = imap.move_on(&uids("1"), &name("b"), Some(&next())).await.expect("answers");
+    server.finish().await;
+    assert!(moved.told.is_err_and(|error| matches!(error, Error::Refused { .. })) && moved.vanished.is_empty());
+    assert!(moved.opened.expect("asked").is_ok());
+
+    let lines = [
+        "C: A0002 UID MOVE 1 \"b\"",
+        "C: A0003 SELECT \"next\" (CONDSTORE)",
+        "S: A0002 OK done",
+        "S: A0003 NO [NONEXISTENT] gone",
+    ];
+    let (mut imap, server) = session(FULL, &lines).await;
+    let moved = imap.move_on(&uids("1"), &name("b"), Some(&next())).await.expect("answers");
+    server.finish().await;
+    assert_eq!((moved.told.expect("not refused"), moved.vanished.is_empty()), (None, true));
+    assert!(moved.opened.expect("asked").is_err());
+}
