@@ -3,7 +3,7 @@
 //! `\Recent` is not a property of a message and cannot be held here. Keywords compare without regard to case and keep
 //! the spelling in which they came. A set has no conflicts: [`Flags::merge`] is total.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -96,7 +96,7 @@ impl fmt::Debug for Keyword {
 #[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 pub struct Flags {
     system: u8,
-    keywords: BTreeSet<Keyword>,
+    keywords: Keywords,
 }
 
 impl Flags {
@@ -127,14 +127,18 @@ impl Flags {
 
     /// Adds a keyword; one that is there already keeps its spelling.
     pub fn insert_keyword(&mut self, keyword: Keyword) {
-        if !self.keywords.contains(&keyword) {
-            self.keywords.insert(keyword);
+        let mut keywords = self.keywords.take();
+        if !keywords.contains(&keyword) {
+            keywords.insert(keyword);
         }
+        self.keywords = keywords.into();
     }
 
     /// Removes a keyword.
     pub fn remove_keyword(&mut self, keyword: &Keyword) {
-        self.keywords.remove(keyword);
+        let mut keywords = self.keywords.take();
+        keywords.remove(keyword);
+        self.keywords = keywords.into();
     }
 
     /// Tells whether a keyword is set.
@@ -176,26 +180,20 @@ impl Flags {
     pub fn union(&self, other: &Self) -> Self {
         let mut all = self.clone();
         all.system |= other.system;
-        for keyword in &other.keywords {
-            all.insert_keyword(keyword.clone());
-        }
+        other.keywords().for_each(|keyword| all.insert_keyword(keyword.clone()));
         all
     }
 
     /// What is in both, in the spelling of `self`.
     pub fn intersection(&self, other: &Self) -> Self {
-        Self {
-            system: self.system & other.system,
-            keywords: self.keywords.intersection(&other.keywords).cloned().collect(),
-        }
+        let both = self.keywords().filter(|keyword| other.contains_keyword(keyword));
+        Self { system: self.system & other.system, keywords: both.cloned().collect::<BTreeSet<_>>().into() }
     }
 
     /// What is in `self` and not in `other`.
     pub fn difference(&self, other: &Self) -> Self {
-        Self {
-            system: self.system & !other.system,
-            keywords: self.keywords.difference(&other.keywords).cloned().collect(),
-        }
+        let rest = self.keywords().filter(|keyword| !other.contains_keyword(keyword));
+        Self { system: self.system & !other.system, keywords: rest.cloned().collect::<BTreeSet<_>>().into() }
     }
 
     /// Merges the edits that two sides made since `base`: where they agree that is taken, else the side that differs
@@ -216,6 +214,51 @@ impl Serialize for Flags {
             // As the derived `Deserialize` reads it.
             (self.system, &self.keywords).serialize(serializer)
         }
+    }
+}
+
+/// A set of keywords that takes the room of a pointer where it is empty, as it is of nearly every message. Never a pointer to
+/// an empty set.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+struct Keywords(Option<Box<BTreeSet<Keyword>>>);
+
+impl Keywords {
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Keyword> + '_ {
+        self.0.iter().flat_map(|set| set.iter())
+    }
+
+    fn contains(&self, keyword: &Keyword) -> bool {
+        self.0.as_ref().is_some_and(|set| set.contains(keyword))
+    }
+
+    /// The set, which is empty afterwards.
+    fn take(&mut self) -> BTreeSet<Keyword> {
+        self.0.take().map(|set| *set).unwrap_or_default()
+    }
+}
+
+impl From<BTreeSet<Keyword>> for Keywords {
+    fn from(set: BTreeSet<Keyword>) -> Self {
+        Self((!set.is_empty()).then(|| Box::new(set)))
+    }
+}
+
+impl Serialize for Keywords {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Some(set) => set.serialize(serializer),
+            None => BTreeSet::<Keyword>::new().serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Keywords {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeSet::deserialize(deserializer).map(Self::from)
     }
 }
 
