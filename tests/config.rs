@@ -147,6 +147,7 @@ fn every_key_that_works_is_read() {
         max-age = "5y"
         oversize = "headers"
         disable-extensions = ["qresync"]
+        quirks = {{ labels = false }}
     "#
     ));
     let endpoint = &account.endpoint;
@@ -160,6 +161,7 @@ fn every_key_that_works_is_read() {
     assert_eq!(endpoint.token_command.as_deref(), Some(&["token".to_owned()][..]));
     assert_eq!(endpoint.timeout, Duration::from_secs(90));
     assert_eq!(endpoint.disabled_extensions, ["QRESYNC"]);
+    assert_eq!((endpoint.quirks.labels, endpoint.quirks.keywords), (Some(false), None));
     assert_eq!(account.maildir, Path::new("/srv/mail/work"));
     assert!(!account.mailboxes.include("Junk"));
     assert_eq!((account.layout, account.subscribed_only), (Layout::MaildirPlusPlus, true));
@@ -295,7 +297,6 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
 const NOT_YET: &[(&str, &str)] = &[
     ("type = \"pop3\"", "type"),
     ("limit = \"2 MB/s\"", "limit"),
-    ("quirks = {}", "quirks"),
     ("flags-every = \"15m\"", "flags-every"),
     ("live = true", "live"),
     ("every = \"5m\"", "every"),
@@ -375,6 +376,9 @@ fn a_wrong_value_is_refused_with_what_is_expected() {
         ("delete-mailboxes = \"all\"", "write \"both\" or \"remote\" or \"local\" or \"none\""),
         ("type = \"smtp\"", "this text cannot be `type`"),
         ("disable-extensions = [\"A B\"]", "this is no capability"),
+        ("quirks = { labels = 1 }", "write true or false"),
+        ("quirks = { keyword = true }", "did you mean `keywords`?"),
+        ("quirks = []", "write a table such as { keywords = true }"),
         ("tunnel = [\"x\"]", "`tunnel` and `host` exclude each other"),
     ] {
         let found = problems(&with(line));

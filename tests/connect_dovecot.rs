@@ -23,6 +23,7 @@ fn endpoint(host: &str, port: u16, security: Security, tls: TlsOptions) -> Endpo
         token_command: None,
         mechanisms: Vec::new(),
         timeout: Duration::from_secs(20),
+        quirks: Default::default(),
         disabled_extensions: Vec::new(),
     }
 }

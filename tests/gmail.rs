@@ -108,3 +108,12 @@ fn status_check_and_folders_tell_of_it() {
     assert_eq!(state("[Gmail]/All Mail").expect("listed"), "unwanted");
     assert_eq!(state("Work").expect("listed"), "mirrored");
 }
+
+#[test]
+fn labels_are_mailboxes_like_any_other_where_the_owner_says_so() {
+    let (server, home) = (gmail(), tempfile::tempdir().expect("a directory"));
+    configure(home.path(), &server, "quirks = { labels = false }");
+    run(home.path(), &["sync"]);
+    assert_eq!(inodes(home.path(), "[Gmail]/All Mail").len() + inodes(home.path(), "All Mail").len(), 3);
+    assert!(run(home.path(), &["status"]).contains("`quirks` says that labels are mailboxes like any other"));
+}

@@ -8,7 +8,7 @@ use super::keys;
 use super::path;
 use super::problem::{Fault, Faults};
 use super::raw::{Section, Value};
-use crate::remote::{Endpoint, Mechanism, Pin, Secret, Security, Target, TlsOptions, TlsVersion};
+use crate::remote::{Endpoint, Mechanism, Overrides, Pin, Secret, Security, Target, TlsOptions, TlsVersion};
 use secrecy::SecretString;
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ pub(super) fn read(section: &Section<'_>, environment: &Environment, faults: &mu
     let timeout =
         optional(section, "timeout", faults, |value| value.duration(Duration::from_secs(1)..=LONGEST_TIMEOUT));
     let disabled_extensions = optional(section, "disable-extensions", faults, extensions);
+    let quirks = section.get("quirks").map_or(Some(Overrides::default()), |value| quirks(&value, faults));
     let mechanisms = optional(section, "auth", faults, mechanisms);
     let token_command = token_command(section, faults);
     let password = optional(section, "password", faults, |value| Ok(value.clone()));
@@ -77,7 +78,17 @@ pub(super) fn read(section: &Section<'_>, environment: &Environment, faults: &mu
         mechanisms,
         timeout: timeout?.unwrap_or(TIMEOUT),
         disabled_extensions: disabled_extensions?.unwrap_or_default(),
+        quirks: quirks?,
     })
+}
+
+/// What the owner says of the server's oddities.
+fn quirks(value: &Value<'_>, faults: &mut Faults) -> Option<Overrides> {
+    let section = faults.sift(value.table("a table such as { keywords = true }"))?;
+    section.refuse_others(keys::QUIRKS, &[], faults);
+    let labels = optional(&section, "labels", faults, Value::truth);
+    let keywords = optional(&section, "keywords", faults, Value::truth);
+    Some(Overrides { labels: labels?, keywords: keywords? })
 }
 
 /// Where the server is and how the connection is protected.

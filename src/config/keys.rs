@@ -26,6 +26,7 @@ pub(super) const ACCOUNT: &[&str] = &[
     "tunnel",
     "timeout",
     "disable-extensions",
+    "quirks",
     "maildir",
     "layout",
     "mailboxes",
@@ -47,7 +48,6 @@ pub(super) const ACCOUNT: &[&str] = &[
 /// The keys of an account that a later version reads. They are refused, since an owner who wrote one relies on it.
 pub(super) const ACCOUNT_LATER: &[&str] = &[
     "limit",
-    "quirks",
     "flags-every",
     "live",
     "every",
@@ -68,6 +68,9 @@ pub(super) const PASSWORD: &[&str] = &["command", "file", "credential", "env"];
 /// The keys of `oauth2` that work, and those that do not yet.
 pub(super) const OAUTH2: &[&str] = &["token-command"];
 pub(super) const OAUTH2_LATER: &[&str] = &["provider", "client-id", "client-secret"];
+
+/// The keys of `quirks`.
+pub(super) const QUIRKS: &[&str] = &["labels", "keywords"];
 
 /// The keys of `policy`.
 pub(super) const POLICY: &[&str] = &["pull", "push"];

@@ -1,5 +1,6 @@
 //! Where a server is and how it wants to be spoken to: plain data, filled in by the configuration.
 
+use crate::remote::quirks::Overrides;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct Endpoint {
     pub timeout: Duration,
     /// Capabilities to be treated as absent, in capitals.
     pub disabled_extensions: Vec<String>,
+    /// What the owner says of the server's oddities.
+    pub quirks: Overrides,
 }
 
 /// What a connection is made to.

@@ -14,5 +14,5 @@ pub mod tls;
 
 pub use endpoint::{Endpoint, Mechanism, Pin, Secret, Security, Target, TlsOptions, TlsVersion};
 pub use error::{Error, Refusal};
-pub use quirks::Quirks;
+pub use quirks::{Overrides, Quirks};
 pub use sasl::Sasl;

@@ -4,6 +4,15 @@
 
 use crate::remote::endpoint::Target;
 
+/// What an owner says of a server, whatever it is taken for; `None`: what follows from the server itself.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Overrides {
+    /// Messages have labels.
+    pub labels: Option<bool>,
+    /// Keywords are kept.
+    pub keywords: Option<bool>,
+}
+
 /// The oddities that are in force.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Quirks {
@@ -12,21 +21,29 @@ pub struct Quirks {
     pub labels: bool,
     /// Keywords are kept.
     pub keywords: bool,
+    /// What of it the owner said.
+    pub overrides: Overrides,
 }
 
 impl Quirks {
     /// A server that is as the standards have it.
-    pub const NONE: Self = Self { labels: false, keywords: true };
+    pub const NONE: Self =
+        Self { labels: false, keywords: true, overrides: Overrides { labels: None, keywords: None } };
 
-    /// Recognises a server by its address and by what it offers.
-    pub fn recognise(target: &Target, offers: impl Fn(&str) -> bool) -> Self {
+    /// Recognises a server by its address and by what it offers; what the owner says of it counts more. Labels that a
+    /// server does not tell nobody can say.
+    pub fn recognise(target: &Target, overrides: Overrides, offers: impl Fn(&str) -> bool) -> Self {
         let host = match target {
             Target::Host { host, .. } => host.trim_end_matches('.').to_ascii_lowercase(),
             Target::Tunnel(_) => String::new(),
         };
         let exchange = ["office365.com", "outlook.com"];
         let is_below = |domain: &&str| host == **domain || host.ends_with(&format!(".{domain}"));
-        Self { labels: offers("X-GM-EXT-1"), keywords: !exchange.iter().any(is_below) }
+        Self {
+            labels: offers("X-GM-EXT-1") && overrides.labels != Some(false),
+            keywords: overrides.keywords.unwrap_or_else(|| !exchange.iter().any(is_below)),
+            overrides,
+        }
     }
 
     /// What is in force, a clause each.
@@ -34,7 +51,15 @@ impl Quirks {
         let labels = "Gmail: each label is a mailbox; those that show all or important mail are left out unless \
                       `mailboxes` names them";
         let keywords = "Exchange: keywords are not kept there, so none are sent";
-        let told = [(self.labels, labels), (!self.keywords, keywords)];
+        let Overrides { labels: said, keywords: kept } = self.overrides;
+        let told = [
+            (self.labels, labels),
+            (said == Some(true) && !self.labels, "`quirks` says that messages have labels, but the server tells none"),
+            (said == Some(false), "`quirks` says that labels are mailboxes like any other"),
+            (!self.keywords && kept.is_none(), keywords),
+            (kept == Some(false), "`quirks` says that keywords are not kept there, so none are sent"),
+            (kept == Some(true), "`quirks` says that keywords are kept there, so they are sent"),
+        ];
         told.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect()
     }
 }
@@ -71,13 +96,27 @@ mod tests {
 
     #[test]
     fn a_server_is_recognised_by_what_it_offers_or_by_its_name() {
-        assert_eq!(Quirks::recognise(&host("imap.example.org"), |_| false), Quirks::NONE);
-        let gmail = Quirks::recognise(&host("localhost"), |name| name == "X-GM-EXT-1");
+        let recognise = |target: &Target| Quirks::recognise(target, Overrides::default(), |_| false);
+        assert_eq!(recognise(&host("imap.example.org")), Quirks::NONE);
+        let gmail = Quirks::recognise(&host("localhost"), Overrides::default(), |name| name == "X-GM-EXT-1");
         assert!(gmail.labels && gmail.keywords);
         assert_eq!(gmail.told().len(), 1);
-        assert!(!Quirks::recognise(&host("Outlook.Office365.com."), |_| false).keywords);
-        assert!(Quirks::recognise(&host("notoutlook.com"), |_| false).keywords);
-        assert!(Quirks::recognise(&Target::Tunnel(vec!["outlook.com".into()]), |_| false).keywords);
+        assert!(!recognise(&host("Outlook.Office365.com.")).keywords);
+        assert!(recognise(&host("notoutlook.com")).keywords);
+        assert!(recognise(&Target::Tunnel(vec!["outlook.com".into()])).keywords);
+    }
+
+    #[test]
+    fn what_the_owner_says_counts_more_and_is_told() {
+        let say = |labels, keywords| Overrides { labels, keywords };
+        let of = |name: &str, said| Quirks::recognise(&host(name), said, |name| name == "X-GM-EXT-1");
+        let exchange = of("outlook.com", say(Some(false), Some(true)));
+        assert!(!exchange.labels && exchange.keywords);
+        assert_eq!(exchange.told().len(), 2);
+        let other = Quirks::recognise(&host("localhost"), say(Some(true), Some(false)), |_| false);
+        assert!(!other.labels && !other.keywords, "a server without labels tells none");
+        assert!(other.told().iter().all(|clause| clause.starts_with("`quirks` says")));
+        assert_eq!(other.told().len(), 2);
     }
 
     #[test]

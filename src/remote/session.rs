@@ -89,7 +89,7 @@ pub async fn log_in(reached: Reached, endpoint: &Endpoint) -> Result<Opened, Err
         mechanism = Some(authenticate(&mut imap, endpoint, confidential).await?);
     }
     let listing = imap.prepare().await;
-    let quirks = Quirks::recognise(&endpoint.target, |name| imap.capabilities().has(name));
+    let quirks = Quirks::recognise(&endpoint.target, endpoint.quirks, |name| imap.capabilities().has(name));
     Ok(Opened { imap, listing, peer, mechanism, quirks })
 }
 

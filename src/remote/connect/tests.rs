@@ -20,6 +20,7 @@ fn endpoint(target: Target, security: Security, timeout: Duration) -> Endpoint {
         token_command: None,
         mechanisms: Vec::new(),
         timeout,
+        quirks: Default::default(),
         disabled_extensions: Vec::new(),
     }
 }
