@@ -203,7 +203,14 @@ fn the_bytes_of_format_1_stay_what_they_are() {
             },
             Action::Withdraw { uid: uid(71), name: name("w"), number: 13 },
             Action::CopyRemote { origin: origin(), name: name("c"), agreed: flags(), print: print() },
-            Action::MoveRemote { origin: origin(), was: name("w"), name: name("m"), agreed: flags(), print: print() },
+            Action::MoveRemote {
+                origin: origin(),
+                was: name("w"),
+                name: name("m"),
+                agreed: flags(),
+                print: print(),
+                guessed: true,
+            },
             Action::MoveLocal {
                 uid: uid(70),
                 origin: origin(),
@@ -211,6 +218,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
                 name: name("n"),
                 agreed: flags(),
                 print: print(),
+                guessed: false,
             },
         ],
         from: BTreeMap::from([(here, (epoch(77), uid(69)))]),

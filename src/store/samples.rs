@@ -219,14 +219,16 @@ pub(super) fn actions() -> impl Strategy<Value = Action> {
         }),
         (uids(), names(), any::<u64>()).prop_map(|(uid, name, number)| Action::Withdraw { uid, name, number }),
         moved().prop_map(|(origin, _, name, agreed, print)| Action::CopyRemote { origin, name, agreed, print }),
-        moved().prop_map(|(origin, was, name, agreed, print)| Action::MoveRemote { origin, was, name, agreed, print }),
-        (uids(), moved()).prop_map(|(uid, (origin, was, name, agreed, print))| Action::MoveLocal {
-            uid,
+        (moved(), any::<bool>()).prop_map(|((origin, was, name, agreed, print), guessed)| Action::MoveRemote {
             origin,
             was,
             name,
             agreed,
             print,
+            guessed
+        }),
+        (uids(), moved(), any::<bool>()).prop_map(|(uid, (origin, was, name, agreed, print), guessed)| {
+            Action::MoveLocal { uid, origin, was, name, agreed, print, guessed }
         }),
     ]
 }

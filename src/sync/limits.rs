@@ -82,7 +82,7 @@ impl Limits {
 /// that are, or were, here: what is put back, and what takes the place of its stub.
 pub fn questions(done: &Reconciled, picture: &Picture) -> UidSet {
     let is_new = |uid: &Uid| picture.pair(*uid).is_none();
-    done.actions.iter().filter_map(fetched).filter(is_new).collect()
+    done.actions.iter().filter_map(Action::fetches).filter(is_new).collect()
 }
 
 /// Holds what is to be fetched against the limits.
@@ -111,21 +111,6 @@ pub fn limit(done: Reconciled, measures: &BTreeMap<Uid, Measure>, limits: &Limit
         }
     }
     Reconciled { actions: kept, notes }
-}
-
-fn fetched(action: &Action) -> Option<Uid> {
-    match action {
-        Action::Fetch { uid, .. } => Some(*uid),
-        Action::Append { .. }
-        | Action::SetFlags { .. }
-        | Action::DeleteRemote { .. }
-        | Action::DeleteLocal { .. }
-        | Action::CopyRemote { .. }
-        | Action::MoveRemote { .. }
-        | Action::MoveLocal { .. }
-        | Action::Restore { .. }
-        | Action::Withdraw { .. } => None,
-    }
 }
 
 #[cfg(test)]

@@ -90,11 +90,7 @@ pub fn arrivals_to_ask_for(scenes: &[Scene<'_>]) -> BTreeMap<MailboxId, Vec<Uid>
         if all == own {
             continue;
         }
-        let uids = scene.plan.actions.iter().filter_map(|action| match action {
-            Action::Fetch { uid, .. } => Some(*uid),
-            _ => None,
-        });
-        let mut uids: Vec<Uid> = uids.collect();
+        let mut uids: Vec<Uid> = scene.plan.actions.iter().filter_map(Action::fetches).collect();
         uids.sort_unstable();
         let uids = uids.split_off(uids.len().saturating_sub(ASKED.max(2 * all)));
         if !uids.is_empty() {
@@ -239,7 +235,14 @@ fn replace_by_move(scenes: &mut [Scene<'_>], target: usize, left: Left, name: &B
         agreed.insert(SystemFlag::Deleted);
     }
     target.plan.actions.retain(|action| !is_upload_of(action, name));
-    target.plan.actions.push(Action::MoveRemote { origin, was: pair.name, name: name.clone(), agreed, print });
+    target.plan.actions.push(Action::MoveRemote {
+        origin,
+        was: pair.name,
+        name: name.clone(),
+        agreed,
+        print,
+        guessed: pair.guessed,
+    });
 }
 
 /// Messages that were moved on the server become renames here.
@@ -298,7 +301,8 @@ fn replace_by_rename(scenes: &mut [Scene<'_>], target: usize, uid: Uid, fresh: B
     let is_back = matches!(target.picture.uid(uid), Some(Known::Lone(Lone { why: Why::Pending, .. })));
     let name = if is_taken || is_back { fresh } else { pair.name.clone() };
     target.plan.actions.retain(|action| !matches!(action, Action::Fetch { uid: of, .. } if *of == uid));
-    target.plan.actions.push(Action::MoveLocal { uid, origin, was: pair.name, name, agreed: pair.agreed, print });
+    let Pair { name: was, agreed, guessed, .. } = pair;
+    target.plan.actions.push(Action::MoveLocal { uid, origin, was, name, agreed, print, guessed });
 }
 
 /// Files whose bytes the server has become copies there.
@@ -310,7 +314,8 @@ fn copy_there(scenes: &mut [Scene<'_>], evidence: &Evidence) {
     }
     let mut there: BTreeMap<Fingerprint, (Origin, Flags)> = BTreeMap::new();
     for scene in scenes.iter() {
-        for (uid, pair) in scene.picture.pairs().filter(|(_, pair)| pair.removing.is_none()) {
+        // Whether the server has the bytes of a pair that was guessed, nobody knows.
+        for (uid, pair) in scene.picture.pairs().filter(|(_, pair)| pair.removing.is_none() && !pair.guessed) {
             let Some(print) = pair.print.filter(|print| wanted.contains(print)) else { continue };
             let Some(flags) = scene.remote.get(uid) else { continue };
             there.insert(print, (origin(scene, uid), flags.clone()));

@@ -5,6 +5,7 @@ use crate::sync::picture::Removing;
 use crate::sync::plan::Route;
 use crate::sync::policy::{Policy, Rules};
 use crate::sync::reconcile::reconcile;
+use crate::sync::settle::{Outcome, settle};
 use proptest::prelude::*;
 
 /// A mailbox in a few words: messages are numbers, and what a number stands for is one text everywhere.
@@ -270,6 +271,34 @@ fn a_rename_takes_a_new_name_only_where_the_old_one_is_taken() {
     // Hard links in two mailboxes, both moved to a third.
     let boxes = [empty().message_gone(1, "a", 1), empty().message_gone(1, "a", 1), empty().there(8, 1).there(9, 1)];
     assert_told(&boxes, &[&[], &[], &["rename 0/a to a for 8", "rename 1/a to fresh2 for 9"]]);
+}
+
+#[test]
+fn a_pair_that_was_guessed_stays_guessed_where_it_moves() {
+    let guessed = |mailbox: Mailbox| mailbox.with_pair(1, |pair| pair.guessed = true);
+    // Its deletion is held, or else it would not even count as one: there is no Trash to move it to.
+    let hold = Some(Hold { gone: Side::Local, set: 1, word: Word::Waiting });
+    let went = guessed(empty().file_gone(1, "a", 1)).with_pair(1, |pair| pair.hold = hold);
+    let moves = [[went, empty().here("a", 1)], [guessed(empty().message_gone(1, "a", 1)), empty().there(9, 1)]];
+    for boxes in moves {
+        let plans = paired(&boxes);
+        let [action] = &plans[1].actions[..] else { panic!("{plans:?}") };
+        let changes = settle(&boxes[1].picture, action, &Outcome::Moved(uid(9), None), 0);
+        let mut target = boxes[1].clone();
+        changes.into_iter().for_each(|change| target.picture.apply(change));
+        assert!(target.picture.pair(uid(9)).expect("a pair").guessed, "{action:?}");
+        // Deleted there, where it could only be expunged, it is kept on the server.
+        target.remote.insert(uid(9), (1, Flags::new()));
+        target.local.clear();
+        let (plan, ..) = &self::plans(&[target])[0];
+        assert_eq!((plan.actions.len(), plan.notes.len()), (0, 1), "{plan:?}");
+    }
+}
+
+#[test]
+fn what_may_not_have_the_bytes_is_not_copied() {
+    let guessed = empty().both(1, "a", 1).with_pair(1, |pair| pair.guessed = true);
+    assert_told(&[guessed, empty().here("b", 1)], &[&[], &["upload b"]]);
 }
 
 #[test]

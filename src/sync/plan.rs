@@ -112,6 +112,8 @@ pub enum Action {
         agreed: Flags,
         /// What it looks like, by which it is found again.
         print: Fingerprint,
+        /// Nothing certain speaks for the pair, and nothing does where it is moved to.
+        guessed: bool,
     },
     /// Renames the file of a message that was moved on the server: nothing is fetched.
     MoveLocal {
@@ -127,6 +129,8 @@ pub enum Action {
         agreed: Flags,
         /// What it looks like.
         print: Fingerprint,
+        /// Nothing certain speaks for the pair, and nothing does where it is moved to.
+        guessed: bool,
     },
 }
 
@@ -421,6 +425,22 @@ impl Action {
             | Self::CopyRemote { name, .. }
             | Self::MoveRemote { name, .. }
             | Self::MoveLocal { name, .. } => name,
+        }
+    }
+
+    /// The message of the server that it fetches, if it does.
+    pub fn fetches(&self) -> Option<Uid> {
+        match self {
+            Self::Fetch { uid, .. } => Some(*uid),
+            Self::Append { .. }
+            | Self::SetFlags { .. }
+            | Self::DeleteRemote { .. }
+            | Self::DeleteLocal { .. }
+            | Self::CopyRemote { .. }
+            | Self::MoveRemote { .. }
+            | Self::MoveLocal { .. }
+            | Self::Restore { .. }
+            | Self::Withdraw { .. } => None,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::mail::{BaseName, Fingerprint, Uid, UidValidity};
 use crate::sync::lacks::settled;
 use crate::sync::picture::{Change, Known, MailboxId, Pair, Picture, Removing};
 use crate::sync::plan::{Action, Batch, Origin, Route, Work};
-use crate::sync::settle::{gone_from, superseded};
+use crate::sync::settle::{gone_from, moved, superseded};
 use crate::sync::view::{LocalView, RemoteView};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,11 +103,11 @@ pub fn recover(
                         changes.extend(superseded(picture, *uid, name).map(|change| (mailbox, change)));
                     }
                 }
-                Action::MoveLocal { uid, origin, was, name, agreed, print } => {
+                Action::MoveLocal { uid, origin, was, name, agreed, print, .. } => {
                     // Where it was and is no more, the file was renamed, and if it is not here a reader has moved it on.
                     let renamed = is_in(mailbox, name) || (!is_in(origin.mailbox, was) && is_here(name));
                     if renamed && !is_pair(picture, *uid, name) {
-                        let pair = Pair::agreed(name.clone(), agreed.clone(), Some(*print));
+                        let pair = moved(action, name, agreed, print);
                         let here = locals.get(&mailbox).and_then(|local| local.get(name));
                         let pair = settled(None, pair, remote.get(*uid), here);
                         changes.push((mailbox, Change::Uid(*uid, Some(Known::Pair(pair)))));
@@ -157,8 +157,10 @@ pub fn recover(
     }
     for Sought { action, found, print, .. } in sought.into_iter().filter(|one| one.of == mailbox) {
         match (action, found) {
-            (Action::Append { name, flags, .. }, Some((uid, _))) => {
-                let pair = Pair::agreed(name.clone(), flags.clone(), Some(print));
+            (Action::Append { name, flags, .. }, Some((uid, likeness))) => {
+                // Where only the Message-ID fits, it may be another version that somebody else uploaded.
+                let guessed = likeness == Likeness::MessageId;
+                let pair = Pair { guessed, ..Pair::agreed(name.clone(), flags.clone(), Some(print)) };
                 let pair = settled(None, pair, remote.get(uid), None);
                 changes.push((mailbox, Change::Local(name.clone(), None)));
                 changes.push((mailbox, Change::Uid(uid, Some(Known::Pair(pair)))));
@@ -168,7 +170,8 @@ pub fn recover(
                 Some((uid, likeness)),
             ) => {
                 let here = locals.get(&mailbox).and_then(|local| local.get(name));
-                let pair = Pair::agreed(name.clone(), agreed.clone(), Some(print));
+                let mut pair = moved(action, name, agreed, &print);
+                pair.guessed |= likeness == Likeness::MessageId;
                 let pair = settled(None, pair, None, here);
                 changes.push((mailbox, Change::Local(name.clone(), None)));
                 changes.push((mailbox, Change::Uid(uid, Some(Known::Pair(pair)))));

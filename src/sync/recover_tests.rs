@@ -37,12 +37,20 @@ fn origin() -> Origin {
 
 fn moved_there() -> Action {
     let agreed = Flags::parse("\\Seen");
-    Action::MoveRemote { origin: origin(), was: name("a"), name: name("b"), agreed, print: print() }
+    Action::MoveRemote { origin: origin(), was: name("a"), name: name("b"), agreed, print: print(), guessed: false }
 }
 
 fn moved_here() -> Action {
     let agreed = Flags::parse("\\Seen");
-    Action::MoveLocal { uid: uid(9), origin: origin(), was: name("a"), name: name("a"), agreed, print: print() }
+    Action::MoveLocal {
+        uid: uid(9),
+        origin: origin(),
+        was: name("a"),
+        name: name("a"),
+        agreed,
+        print: print(),
+        guessed: false,
+    }
 }
 
 fn batch(id: u64, action: Action) -> Batch {
@@ -102,7 +110,33 @@ fn a_copy_without_its_removal_leaves_the_removal() {
 fn what_has_only_the_message_id_of_the_copy_is_no_reason_to_expunge_the_original() {
     let alike = Trace { header: [8; 16], size: 90, ..exact() };
     let left = Left { remote: [&[5], &[9]], local: [&[], &["b"]], traces: vec![(9, alike)] };
-    assert_eq!(left.recover(&[batch(1, moved_there())]), known("b"));
+    // It may be another message: the pair is a guess, and nothing is ever expunged because of it.
+    let guessed = Pair { guessed: true, ..pair("b") };
+    let expected =
+        vec![(TO, Change::Local(name("b"), None)), (TO, Change::Uid(uid(9), Some(Known::Pair(guessed.clone()))))];
+    assert_eq!(left.recover(&[batch(1, moved_there())]), expected);
+    let upload = Action::Append { name: name("b"), flags: Flags::parse("\\Seen"), print: Some(print()) };
+    assert_eq!(left.recover(&[batch(1, upload)]), expected);
+}
+
+#[test]
+fn a_pair_that_was_guessed_is_recovered_as_a_guess() {
+    let there = Left { remote: [&[], &[9]], local: [&[], &["b"]], traces: vec![(9, exact())] };
+    let here = Left { remote: [&[], &[9]], local: [&[], &["a"]], traces: vec![] };
+    for (left, action) in [(there, moved_there()), (here, moved_here())] {
+        let action = match action {
+            Action::MoveRemote { origin, was, name, agreed, print, .. } => {
+                Action::MoveRemote { origin, was, name, agreed, print, guessed: true }
+            }
+            Action::MoveLocal { uid, origin, was, name, agreed, print, .. } => {
+                Action::MoveLocal { uid, origin, was, name, agreed, print, guessed: true }
+            }
+            other => other,
+        };
+        let changes = left.recover(&[batch(1, action)]);
+        let is_guess = |(_, change): &(MailboxId, Change)| matches!(change, Change::Uid(_, Some(Known::Pair(pair))) if pair.guessed);
+        assert_eq!(changes.iter().filter(|change| is_guess(change)).count(), 1, "{changes:?}");
+    }
 }
 
 #[test]

@@ -148,13 +148,10 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
             Action::CopyRemote { name, agreed, print, .. } | Action::MoveRemote { name, agreed, print, .. },
             Outcome::Appended(uid, _) | Outcome::Moved(uid, _),
         ) => {
-            vec![
-                Change::Local(name.clone(), None),
-                pair(*uid, Pair::agreed(name.clone(), agreed.clone(), Some(*print))),
-            ]
+            vec![Change::Local(name.clone(), None), pair(*uid, moved(action, name, agreed, print))]
         }
         (Action::MoveLocal { name, agreed, print, .. }, Outcome::Moved(uid, _)) => {
-            vec![pair(*uid, Pair::agreed(name.clone(), agreed.clone(), Some(*print)))]
+            vec![pair(*uid, moved(action, name, agreed, print))]
         }
         // An outcome that is not one of this action: nothing was seen of it.
         (
@@ -202,6 +199,12 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
             Outcome::Fetched(_) | Outcome::Appended(..) | Outcome::Stored | Outcome::FlagsSet { .. } | Outcome::Half(_),
         ) => vec![],
     }
+}
+
+/// The pair that is made of what was moved or copied: it is as certain as the one that it was.
+pub(super) fn moved(action: &Action, name: &BaseName, agreed: &Flags, print: &Fingerprint) -> Pair {
+    let guessed = matches!(action, Action::MoveRemote { guessed: true, .. } | Action::MoveLocal { guessed: true, .. });
+    Pair { guessed, ..Pair::agreed(name.clone(), agreed.clone(), Some(*print)) }
 }
 
 /// What is remembered of a pair after an action on it failed.

@@ -39,12 +39,12 @@ impl Pass<'_> {
         self.fetch_stubs(mailbox, folder, role, &stubs, outcomes).await?;
         let shared = self.link_labels(mailbox, folder, role, &mut actions, outcomes).await?;
         for window in actions.chunks(WINDOW) {
-            let uids: Vec<Uid> = window.iter().filter_map(|(_, action)| uid_of(action)).collect();
+            let uids: Vec<Uid> = window.iter().filter_map(|(_, action)| action.fetches()).collect();
             match self.fetch_window(mailbox, folder, role, window, &uids, outcomes).await {
                 Err(Error::Imap(ImapError::Refused { .. })) => {
                     // One message that the server cannot give must not stop the others.
                     for one in window {
-                        let uid: Vec<Uid> = uid_of(one.1).into_iter().collect();
+                        let uid: Vec<Uid> = one.1.fetches().into_iter().collect();
                         let one_only = std::slice::from_ref(one);
                         match self.fetch_window(mailbox, folder, role, one_only, &uid, outcomes).await {
                             Err(Error::Imap(error @ ImapError::Refused { .. })) => {
@@ -203,13 +203,6 @@ impl Pass<'_> {
 /// Drafts have names of their own, by which those that a crash left are swept.
 pub(super) fn draft_names() -> NameGenerator {
     NameGenerator::new(super::pass::now(), 0, std::process::id(), DRAFTS, fastrand::u64(..))
-}
-
-fn uid_of(action: &Action) -> Option<Uid> {
-    match action {
-        Action::Fetch { uid, .. } => Some(*uid),
-        _ => None,
-    }
 }
 
 pub(super) async fn finish(draft: Delivery, internal_date: Option<i64>) -> Result<Staged, Error> {

@@ -54,7 +54,7 @@ pub(super) fn flights(works: &mut Vec<Work>, group: usize, inbox: Option<Mailbox
     let mut flights: Vec<Vec<Work>> = Vec::new();
     let mut room = 0;
     for ((_, mailbox), (uid_validity, mut actions)) in fetches {
-        actions.sort_by_key(|action| std::cmp::Reverse(uid_of(action)));
+        actions.sort_by_key(|action| std::cmp::Reverse(action.fetches()));
         for part in actions.chunks(group.max(1)) {
             if part.len() > room {
                 flights.push(Vec::new());
@@ -92,7 +92,8 @@ impl Pass<'_> {
             }
             let wanted = actions.iter().filter_map(flags_of).fold(Flags::new(), |all, flags| all.union(flags));
             self.learn(*mailbox, &folder, wanted).await?;
-            let windows = actions.chunks(WINDOW).map(|part| part.iter().filter_map(uid_of).collect()).collect();
+            let windows =
+                actions.chunks(WINDOW).map(|part| part.iter().filter_map(Action::fetches).collect()).collect();
             errands.push(Errand { name, uid_validity: *uid_validity, access: self.access(), windows });
             targets.push(Target { folder, role, messages: messages(actions) });
             of_batch.push(number);
@@ -145,13 +146,6 @@ impl Pass<'_> {
         }
         let again: Vec<_> = actions.iter().enumerate().filter(|(number, _)| missing.contains(number)).collect();
         self.fetch(*mailbox, &again, seen, outcomes).await
-    }
-}
-
-fn uid_of(action: &Action) -> Option<Uid> {
-    match action {
-        Action::Fetch { uid, .. } => Some(*uid),
-        _ => None,
     }
 }
 
@@ -286,7 +280,7 @@ mod tests {
     fn told(flights: &[Vec<Work>]) -> Vec<Vec<(u32, Vec<u32>)>> {
         let of = |work: &Work| match work {
             Work::Messages { mailbox, actions, .. } => {
-                (mailbox.0, actions.iter().filter_map(uid_of).map(Uid::get).collect())
+                (mailbox.0, actions.iter().filter_map(Action::fetches).map(Uid::get).collect())
             }
             Work::Mailboxes(_) => panic!("no messages"),
         };

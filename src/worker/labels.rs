@@ -1,6 +1,6 @@
 //! Messages with several labels (Gmail): their bodies are fetched once, and a deletion takes no more than it means.
 
-use crate::mail::{BaseName, Fingerprint, SpecialUse, Uid, UidSet};
+use crate::mail::{BaseName, Fingerprint, SpecialUse, UidSet};
 use crate::maildir::{Error as MaildirError, Folder, link_message, place};
 use crate::sync::{Action, MailboxId, Outcome};
 use crate::worker::Error;
@@ -29,7 +29,7 @@ impl Pass<'_> {
         if !self.quirks.labels || actions.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let asked: UidSet = actions.iter().filter_map(|(_, action)| uid_of(action)).collect();
+        let asked: UidSet = actions.iter().filter_map(|(_, action)| action.fetches()).collect();
         let labels = self.imap.labels(&asked).await?;
         let (mut left, mut shared) = (Vec::new(), BTreeMap::new());
         for (number, action) in actions.drain(..) {
@@ -91,12 +91,5 @@ impl Pass<'_> {
         let name = self.records.get(&mailbox).map(|record| record.name.as_wire().to_owned()).unwrap_or_default();
         let labels = self.imap.labels(uids).await?;
         Ok(labels.into_iter().filter(|(_, labels)| labels.live_on(&name)).map(|(uid, _)| uid).collect())
-    }
-}
-
-fn uid_of(action: &Action) -> Option<Uid> {
-    match action {
-        Action::Fetch { uid, .. } => Some(*uid),
-        _ => None,
     }
 }
