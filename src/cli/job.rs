@@ -107,6 +107,9 @@ pub(super) fn failure(account: &Account, error: &Error) -> Failure {
                 "Nothing was concluded from what is missing in {place}, and nothing deleted anywhere."
             ))
         }
+        Error::Quiet { .. } => {
+            failure.meaning("It was not asked for anything; nothing was lost.").remedy("Run it again after that time.")
+        }
         Error::Session(_) | Error::Imap(_) | Error::Maildir(_) | Error::Store(_) | Error::Stopped => {
             failure.meaning(kept)
         }

@@ -99,6 +99,10 @@ pub(super) async fn watch<T, F: Future<Output = Result<T, Error>>>(
         };
         match event {
             Event::LoggedIn { peer } => tracing::info!(account = %job.account, "logged in at {peer}."),
+            Event::LeavingAlone(pause) => {
+                let pause = humantime::format_duration(pause);
+                output.note(format!("{}: the server asked to be left alone; waiting for {pause}", job.account));
+            }
             Event::LookingAgain(after) if after >= Duration::from_secs(1) => {
                 let after = humantime::format_duration(Duration::from_secs(after.as_millis().div_ceil(1000) as u64));
                 output.note(format!("{}: files are missing in the Maildir; looking again in {after}", job.account));

@@ -23,6 +23,8 @@ pub(super) enum Key {
     Removals(u64),
     /// Whether uploads wait.
     Uploads,
+    /// The pause that the server asked for.
+    Quiet,
     /// What is known of a mailbox as a whole.
     Mailbox(MailboxId),
     /// A batch that was begun and is not settled.
@@ -56,7 +58,7 @@ impl Key {
     pub(super) fn in_picture(self) -> Option<MailboxId> {
         match self {
             Self::Uids(mailbox, _) | Self::Names(mailbox, _) => Some(mailbox),
-            Self::Header | Self::Guard | Self::Removals(_) | Self::Uploads => None,
+            Self::Header | Self::Guard | Self::Removals(_) | Self::Uploads | Self::Quiet => None,
             Self::Mailbox(_) | Self::Batch(_) | Self::Seal(_) => None,
         }
     }
@@ -68,6 +70,7 @@ impl Key {
             Self::Guard => vec![0x10],
             Self::Removals(first) => [&[0x18][..], &first.to_be_bytes()].concat(),
             Self::Uploads => vec![0x19],
+            Self::Quiet => vec![0x1a],
             Self::Mailbox(id) => [&[0x20][..], &id.0.to_be_bytes()].concat(),
             Self::Batch(id) => [&[0x30][..], &id.0.to_be_bytes()].concat(),
             Self::Seal(id) => [&[0x40][..], &id.0.to_be_bytes()].concat(),
@@ -90,6 +93,7 @@ impl Key {
             [0x10] => Self::Guard,
             [0x18, first @ ..] => Self::Removals(u64::from_be_bytes(first.try_into().ok()?)),
             [0x19] => Self::Uploads,
+            [0x1a] => Self::Quiet,
             [0x20, id @ ..] => Self::Mailbox(MailboxId(number(id)?)),
             [0x30, id @ ..] => Self::Batch(BatchId(u64::from_be_bytes(id.try_into().ok()?))),
             [0x40, id @ ..] => Self::Seal(MailboxId(number(id)?)),
@@ -124,6 +128,7 @@ mod tests {
             Just(Key::Guard),
             any::<u64>().prop_map(Key::Removals),
             Just(Key::Uploads),
+            Just(Key::Quiet),
             any::<u32>().prop_map(|id| Key::Mailbox(MailboxId(id))),
             any::<u64>().prop_map(|id| Key::Batch(BatchId(id))),
             any::<u32>().prop_map(|id| Key::Seal(MailboxId(id))),

@@ -20,7 +20,9 @@ pub use open::Health;
 pub use record::FORMAT;
 
 use crate::step;
-use crate::sync::{Batch, BatchId, Change, GuardMemory, MailboxId, MailboxRecord, Picture, Removals, Uploads, Work};
+use crate::sync::{
+    Batch, BatchId, Change, GuardMemory, MailboxId, MailboxRecord, Picture, Quiet, Removals, Uploads, Work,
+};
 use database::Database;
 use draft::{Draft, Ready};
 use keys::Key;
@@ -85,6 +87,8 @@ pub struct Settlement {
     pub dropped_removals: Vec<u64>,
     /// Whether uploads wait.
     pub uploads: Option<Uploads>,
+    /// The pause that the server asked for.
+    pub quiet: Option<Quiet>,
     /// The generation is raised to this one, if it is lower: that of a Maildir which is ahead of a database rolled back.
     pub generation: u64,
 }
@@ -177,6 +181,15 @@ impl Store {
         Ok(self.all(Key::Uploads)?.pop().unwrap_or_default())
     }
 
+    /// The pause that the server asked for last.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn quiet(&self) -> Result<Quiet, Error> {
+        let _memory = self.usable()?;
+        Ok(self.all(Key::Quiet)?.pop().unwrap_or_default())
+    }
+
     /// The picture of a mailbox; an empty one if nothing is remembered.
     ///
     /// # Errors
@@ -231,6 +244,7 @@ impl Store {
             undone,
             dropped_removals,
             uploads,
+            quiet,
             generation,
         } = settlement;
         forgotten_pictures.extend(&forgotten_mailboxes);
@@ -277,6 +291,9 @@ impl Store {
         }
         if let Some(uploads) = uploads {
             draft.put(Key::Uploads, &uploads)?;
+        }
+        if let Some(quiet) = quiet {
+            draft.put(Key::Quiet, &quiet)?;
         }
         let mut next_removal = memory.next_removal;
         for removals in removals.into_iter().filter(|removals| !removals.messages.is_empty()) {

@@ -14,7 +14,7 @@ use crate::store::lock::Lock;
 use crate::store::record::{FORMAT, Header, Sum};
 use crate::store::witness::{Witness, sync_dir};
 use crate::store::{Memory, Store, decode};
-use crate::sync::{Batch, GuardMemory, MailboxRecord, Removals, Uploads};
+use crate::sync::{Batch, GuardMemory, MailboxRecord, Quiet, Removals, Uploads};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
@@ -166,6 +166,7 @@ fn load(database: &Database) -> Result<Option<Memory>, Error> {
                 next_removal = next_removal.max(first.saturating_add(count));
             }
             Key::Uploads => drop(decode::<Uploads>(&record)?),
+            Key::Quiet => drop(decode::<Quiet>(&record)?),
             Key::Mailbox(_) => drop(decode::<MailboxRecord>(&record)?),
             Key::Batch(_) => drop(decode::<Batch>(&record)?),
             Key::Seal(mailbox) => drop(seals.insert(mailbox, decode(&record)?)),

@@ -46,6 +46,7 @@ proptest! {
         survives(Key::Mailbox(here), &mailbox);
         survives(Key::Guard, &guard);
         survives(Key::Uploads, &uploads);
+        survives(Key::Quiet, &Quiet { since: id, until: generation, reason: here.to_string() });
         survives(Key::Batch(BatchId(id)), &Batch { id: BatchId(id), generation, work });
         let sum = Sum { count: here.0, checksums: id };
         survives(Key::Seal(here), &sum);
@@ -83,6 +84,7 @@ proptest! {
         let _ = decode::<MailboxRecord>(&value);
         let _ = decode::<GuardMemory>(&value);
         let _ = decode::<Uploads>(&value);
+        let _ = decode::<Quiet>(&value);
         let _ = decode::<Batch>(&value);
         let _ = decode::<Header>(&value);
     }
@@ -264,6 +266,8 @@ fn the_bytes_of_format_1_stay_what_they_are() {
     show(Key::Removals(12), encode(Key::Removals(12), &removals));
     let uploads = Uploads::default().refused("full", 1_700_000_000);
     show(Key::Uploads, encode(Key::Uploads, &uploads));
+    let quiet = Quiet { since: 1_700_000_000, until: 1_700_000_030, reason: "throttled".into() };
+    show(Key::Quiet, encode(Key::Quiet, &quiet));
     show(Key::Mailbox(here), encode(Key::Mailbox(here), &mailbox));
     show(Key::Batch(BatchId(258)), encode(Key::Batch(BatchId(258)), &batch(messages)));
     show(Key::Batch(BatchId(259)), encode(Key::Batch(BatchId(259)), &batch(boxes)));

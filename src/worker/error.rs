@@ -3,6 +3,7 @@
 use crate::remote::{connect, error as imap, session};
 use crate::worker::status::State;
 use crate::{maildir, store};
+use std::time::Duration;
 
 /// Why a pass over an account ended early. What was done stays done.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,14 @@ pub enum Error {
     /// The memory.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The server asked an earlier run to be left alone, and the pause is not over.
+    #[error("the server asked to be left alone for {} more: {reason}", told(*left))]
+    Quiet {
+        /// What the earlier run was told, escaped.
+        reason: String,
+        /// How much of the pause is left.
+        left: Duration,
+    },
     /// What was found does not fit what is remembered, and a person has to decide; a whole sentence.
     #[error("{0}")]
     Refused(String),
@@ -50,9 +59,18 @@ impl Error {
         match self {
             Self::Session(session::Error::Imap(error)) | Self::Imap(error) => imap(error),
             Self::Session(session::Error::Connect(connect::Error::Later(_))) => State::Temporary,
-            Self::Store(store::Error::Locked { .. }) => State::Temporary,
+            Self::Store(store::Error::Locked { .. }) | Self::Quiet { .. } => State::Temporary,
             Self::Maildir(maildir::Error::Unavailable(_) | maildir::Error::DiskFull { .. }) => State::LocalUnavailable,
             Self::Session(_) | Self::Maildir(_) | Self::Store(_) | Self::Refused(_) | Self::Stopped => State::Failed,
+        }
+    }
+
+    /// The pause that the server asked for, if it did.
+    pub fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Session(session::Error::Imap(imap::Error::Later { hint, .. }))
+            | Self::Imap(imap::Error::Later { hint, .. }) => *hint,
+            _ => None,
         }
     }
 
@@ -66,4 +84,9 @@ impl Error {
         }
         text
     }
+}
+
+/// A time for people, in whole seconds.
+fn told(time: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(time.as_secs()))
 }

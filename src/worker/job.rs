@@ -76,6 +76,8 @@ pub enum Event {
         /// The server, for people.
         peer: String,
     },
+    /// The server asked an earlier run to be left alone; it is, for this time.
+    LeavingAlone(Duration),
     /// Files are missing, and are looked for again after this time.
     LookingAgain(Duration),
     /// Files appeared a moment ago whose bytes are elsewhere too: whether they were moved is seen after this time.

@@ -28,6 +28,7 @@ mod moves;
 mod observe;
 mod pass;
 mod planning;
+mod quiet;
 mod recovery;
 mod remove;
 mod rename;

@@ -15,7 +15,7 @@ use crate::worker::mailboxes::Asked;
 use crate::worker::moves::Waiting;
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
-use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history};
+use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history, quiet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -79,7 +79,9 @@ async fn attempt(
 ) -> Result<Report, Error> {
     let prepared = job.clone();
     let ground = blocking(move || ground::prepare(&prepared)).await?;
-    let opened = session::open(&job.endpoint).await?;
+    let store = ground.store.clone();
+    quiet::respect(&store, &events).await?;
+    let opened = quiet::heed(&store, session::open(&job.endpoint).await).await?;
     told.tier = Some(opened.imap.tier());
     told.quirks = Some(opened.quirks);
     // Nobody may be listening, here and below.
@@ -95,7 +97,7 @@ async fn attempt(
     *undone = Undone { done: restored, left: not_restored };
     told.mailboxes = status::mailboxes(&records, &pictures);
     report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
-    done?;
+    quiet::heed(&store, done).await?;
     if mode == Mode::Execute {
         history::expire(job, store).await?;
     }

@@ -136,3 +136,27 @@ fn what_does_not_speak_imap_is_told_apart_and_nothing_is_sent_to_it() {
         assert!(!bench.maildir().exists(), "a Maildir was made for a server that was never met");
     }
 }
+
+fn throttled(bench: &Bench, words: &'static str) {
+    bench.server.rule(When::verb("SELECT"), Act::No("", words));
+    bench.sync().is(75, "throttled");
+    bench.server.clear_rules();
+}
+
+#[test]
+fn a_pause_that_the_server_asked_for_is_kept_by_the_next_run() {
+    let bench = Bench::new(Profile::full());
+    bench.fill(2);
+    throttled(&bench, "Request is throttled. Suggested Backoff Time: 1100 milliseconds");
+    bench.sync().is(0, "the server asked to be left alone; waiting for ").says("2 fetched");
+    bench.fill(1);
+    throttled(&bench, "Request is throttled. Suggested Backoff Time: 3600000 milliseconds");
+    let mark = bench.server.mark();
+    bench.sync().is(75, "the server asked to be left alone for ").says("It was not asked for anything");
+    assert_eq!(bench.server.commands_since(mark), Vec::<String>::new());
+    if cfg!(feature = "steps") {
+        let mut later = bench.command(&["sync"]);
+        later.env("MAILTWIN_CLOCK_AHEAD", "3700");
+        bench.finish(bench.spawn(later)).is(0, "1 fetched");
+    }
+}
