@@ -27,6 +27,11 @@ fn profiles() -> [(&'static str, Profile); 3] {
     [("full", Profile::full()), ("no CONDSTORE", Profile::no_condstore()), ("plain", Profile::plain())]
 }
 
+/// A filter that nothing fits proves nothing, and is a slip of whoever typed it.
+fn is_not_empty<T>(chosen: &[T]) {
+    assert!(!chosen.is_empty(), "SCENARIO and PROFILE fit none of the scenarios");
+}
+
 fn is_chosen(variable: &str, name: &str) -> bool {
     std::env::var(variable).map_or(true, |words| name.contains(&words))
 }
@@ -42,6 +47,7 @@ fn every_scenario_survives_a_kill_at_every_step() {
         let told = told.chain(more).filter(|p| is_chosen("PROFILE", p.0) && is_meant(p.0));
         work.extend(told.map(|profile| (scenario, profile)));
     }
+    is_not_empty(&work);
     let started = Instant::now();
     let next = AtomicUsize::new(0);
     let total = Mutex::new(Count::default());
@@ -107,6 +113,7 @@ fn every_scenario_survives_two_kills_at_random() {
     println!("SEED={seed}");
     let scenarios = all_scenarios();
     let chosen: Vec<&Scenario> = scenarios.iter().filter(|s| is_chosen("SCENARIO", s.name)).collect();
+    is_not_empty(&chosen);
     let deadline = number("MINUTES").map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let is_over = |turn: usize| turn >= chosen.len() && deadline.is_none_or(|deadline| Instant::now() > deadline);
     let next = AtomicUsize::new(0);
@@ -185,7 +192,9 @@ fn the_same_scenarios_end_in_the_same_trees_on_dovecot_and_each_kind_of_step_sur
     let started = Instant::now();
     // With time to spare, at every step.
     let deadline = number("MINUTES").map(|minutes| started + Duration::from_secs(60 * minutes));
-    for scenario in scenarios.iter().filter(|s| s.dovecot && is_chosen("SCENARIO", s.name)) {
+    let chosen: Vec<&Scenario> = scenarios.iter().filter(|s| is_chosen("SCENARIO", s.name)).collect();
+    is_not_empty(&chosen);
+    for scenario in chosen.into_iter().filter(|s| s.dovecot) {
         let mut play = |kill: Option<(usize, usize, &str)>| {
             users += 1;
             let user = format!("u{users}");
