@@ -16,6 +16,8 @@ mod deletions;
 mod lies;
 #[path = "bad_input/maildirs.rs"]
 mod maildirs;
+#[path = "bad_input/repair.rs"]
+mod repair;
 #[path = "bad_input/reports.rs"]
 mod reports;
 #[path = "bad_input/states.rs"]

@@ -10,6 +10,11 @@ pub(super) fn is_possible(output: &Output) -> bool {
     output.is_lively() && std::io::stdin().is_terminal()
 }
 
+/// Whether something is to be done: `--yes` said so, or a person on the terminal does. With `--json` nobody is asked.
+pub(super) fn is_meant(yes: bool, output: &Output, question: &str) -> Result<bool, Failure> {
+    Ok(yes || is_possible(output) && !output.is_json() && confirm(output, question)?)
+}
+
 /// Asks, and takes `y` or `yes` for a yes and everything else for a no.
 pub(super) fn confirm(output: &Output, question: &str) -> Result<bool, Failure> {
     output.diagnostic(format!("{question} [y/N] ").as_bytes());

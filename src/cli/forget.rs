@@ -55,9 +55,7 @@ pub(super) fn run(arguments: &ForgetArguments, config: &Config, output: &Output)
     if !output.is_json() {
         tell(name, &found, &area, output);
     }
-    let is_meant = found.known
-        && (arguments.yes
-            || (ask::is_possible(output) && !output.is_json() && ask::confirm(output, &format!("Forget {name}?"))?));
+    let is_meant = found.known && ask::is_meant(arguments.yes, output, &format!("Forget {name}?"))?;
     if is_meant {
         forget(&job).map_err(failed)?;
         output.note(format!("{name}: forgotten; remove [account.{name}] from the configuration"));

@@ -18,6 +18,7 @@ mod man;
 mod output;
 mod progress;
 mod relocate;
+mod repair;
 mod selection;
 mod status;
 mod sync;

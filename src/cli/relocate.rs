@@ -60,8 +60,7 @@ pub(super) fn run(arguments: &RelocateArguments, config: &Config, output: &Outpu
                 output.report(format!("{name}: {maildir} is kept by the state in {from}"));
                 output.report(format!("  From then on it is kept by the state in {to}, and refused to the other one."));
             }
-            let may_ask = ask::is_possible(output) && !output.is_json();
-            arguments.yes || (may_ask && ask::confirm(output, &format!("Relocate {name}?"))?)
+            ask::is_meant(arguments.yes, output, &format!("Relocate {name}?"))?
         }
     };
     if is_meant {

@@ -141,7 +141,7 @@ pub(super) async fn watch<T, F: Future<Output = Result<T, Error>>>(
 }
 
 /// Tells how a pass went.
-fn summarise(account: &str, report: &Report, mode: Mode, output: &Output) -> Exit {
+pub(super) fn summarise(account: &str, report: &Report, mode: Mode, output: &Output) -> Exit {
     if !output.is_json() {
         match mode {
             Mode::DryRun => plan_lines(account, report).iter().for_each(|line| output.report(line)),

@@ -1,11 +1,12 @@
 //! `mailtwin verify`: are the server, the Maildir and what is remembered the same?
 
 use super::job::{failure, job, wait};
+use super::repair::repair;
 use super::status::count;
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::Config;
 use crate::sync::audit::{Audit, Difference};
-use crate::worker::{Error, Verified, verify};
+use crate::worker::{Error, Verified, VerifiedMailbox, verify};
 use serde::Serialize;
 
 const AFTER_HELP: &str = "\
@@ -14,9 +15,14 @@ Examples:
   mailtwin verify work            one account
   mailtwin verify work/INBOX      one mailbox
   mailtwin verify work --json     the same for a program: the schema is in docs/configuration.md
+  mailtwin verify work --repair   tell what a repair would do where something differs, and ask
 
 Lists every mailbox in full, on both sides, and holds both against what is remembered. Nothing is changed; `mailtwin sync` \
-brings the sides together. The exit code is 1 if there is a difference that is not meant to be.";
+brings the sides together. The exit code is 1 if there is a difference that is not meant to be.
+
+Where what is remembered is in doubt, `--repair` has the mailboxes that differ compared anew by what their messages look like, \
+as if they met for the first time: what is on both sides is recognised, what one side lacks is carried over, and what looks \
+deleted is held until `mailtwin approve` or `mailtwin reject`. A repair deletes nothing.";
 
 /// Hold the server, the Maildir and the memory against each other.
 #[derive(Debug, clap::Args)]
@@ -25,6 +31,12 @@ pub(super) struct VerifyArguments {
     /// Accounts, or mailboxes of accounts; without any, every account.
     #[arg(value_name = "ACCOUNT[/MAILBOX]")]
     pub(super) selections: Vec<Selection>,
+    /// Have what differs compared anew, and carry over what one side lacks; nothing is deleted.
+    #[arg(long)]
+    pub(super) repair: bool,
+    /// Repair without asking.
+    #[arg(short, long, requires = "repair")]
+    pub(super) yes: bool,
 }
 
 /// The form of `--json`. Fields may be added within a version.
@@ -45,7 +57,9 @@ struct AccountReport {
     /// Mailboxes that could not be looked at.
     left_out: Vec<crate::worker::LeftOut>,
     open_batches: usize,
-    /// Why the account could not be looked at.
+    /// How the repair went; none if there was none.
+    repaired: Option<crate::worker::Report>,
+    /// Why the account could not be looked at, or repaired.
     error: Option<String>,
 }
 
@@ -71,13 +85,32 @@ pub(super) fn run(arguments: &VerifyArguments, config: &Config, output: &Output)
     for Selected { account, mailboxes } in Selected::all(&arguments.selections, config)? {
         let only: Vec<String> = mailboxes.into_iter().collect();
         let name = account.name.as_str();
-        match wait(verify(&job(account, config), &only))? {
+        let job = job(account, config);
+        match wait(verify(&job, &only))? {
             Ok(verified) => {
-                exits.push(if is_ok(&verified) { Exit::Done } else { Exit::Failed });
                 if !output.is_json() {
                     tell(name, &verified, output);
                 }
-                accounts.push(report(name, verified));
+                let exit = if is_ok(&verified) { Exit::Done } else { Exit::Failed };
+                let repaired = match arguments.repair {
+                    true => repair(&job, &verified, arguments.yes, output)?,
+                    false => None,
+                };
+                let mut told = report(name, verified);
+                match repaired {
+                    None => exits.push(exit),
+                    Some(Ok((exit, report))) => {
+                        exits.push(exit);
+                        told.repaired = Some(report);
+                    }
+                    Some(Err(error)) => {
+                        let failure = failure(account, &error);
+                        output.failure(&failure);
+                        exits.push(failure.exit);
+                        told.error = Some(Error::chain(&error));
+                    }
+                }
+                accounts.push(told);
             }
             Err(error) => {
                 let failure = failure(account, &error);
@@ -95,13 +128,13 @@ pub(super) fn run(arguments: &VerifyArguments, config: &Config, output: &Output)
 }
 
 fn is_ok(verified: &Verified) -> bool {
-    let differs = |(_, audit): &(String, Audit)| audit.differences.iter().any(|difference| !difference.is_meant());
     let failed = verified.left_out.iter().any(|left| left.failed);
-    !failed && verified.one_sided.is_empty() && verified.open_batches == 0 && !verified.mailboxes.iter().any(differs)
+    let differs = verified.mailboxes.iter().any(|mailbox| !mailbox.audit.is_ok());
+    !failed && verified.one_sided.is_empty() && verified.open_batches == 0 && !differs
 }
 
 fn tell(account: &str, verified: &Verified, output: &Output) {
-    for (mailbox, audit) in &verified.mailboxes {
+    for VerifiedMailbox { name: mailbox, audit, .. } in &verified.mailboxes {
         let Audit { there, here, agreed, differences } = audit;
         let all = differences.is_empty();
         let verdict = if all { "all the same".to_owned() } else { count(differences.len() as u64, "difference") };
@@ -128,8 +161,8 @@ fn report(account: &str, verified: Verified) -> AccountReport {
     let ok = is_ok(&verified);
     let told =
         |difference: &Difference| DifferenceReport { what: difference.to_string(), meant: difference.is_meant() };
-    let mailbox = |(mailbox, audit): (String, Audit)| MailboxReport {
-        mailbox,
+    let mailbox = |VerifiedMailbox { name, audit, .. }| MailboxReport {
+        mailbox: name,
         there: audit.there,
         here: audit.here,
         agreed: audit.agreed,
@@ -142,6 +175,7 @@ fn report(account: &str, verified: Verified) -> AccountReport {
         one_sided: verified.one_sided.iter().map(ToString::to_string).collect(),
         left_out: verified.left_out,
         open_batches: verified.open_batches,
+        repaired: None,
         error: None,
     }
 }

@@ -27,6 +27,8 @@ pub enum Cause {
     Restored,
     /// Mail appeared on the server while mail that is missing there waits for a person.
     Reappeared,
+    /// A person doubts what is remembered, and had both sides compared anew.
+    Doubted,
 }
 
 /// What is known of the adoption of a mailbox before it is done.
@@ -106,7 +108,7 @@ pub fn scope(cause: Cause, base: &Picture, remote: &RemoteView, local: &LocalVie
                 names: whole_files(local).cloned().collect(),
             }
         }
-        Cause::Met | Cause::RolledBack | Cause::Restored => {
+        Cause::Met | Cause::RolledBack | Cause::Restored | Cause::Doubted => {
             // A stub may have got its whole message since.
             let is_whole = |uid: Uid, pair: &Pair| {
                 remote.get(uid).is_some() && local.get(&pair.name).is_some() && !pair.name.is_stub()
@@ -173,7 +175,7 @@ pub fn adopt(
     }
     match cause {
         Cause::NewEpoch => draft.after_a_new_epoch(),
-        Cause::Met | Cause::RolledBack | Cause::Restored => draft.within_an_epoch(),
+        Cause::Met | Cause::RolledBack | Cause::Restored | Cause::Doubted => draft.within_an_epoch(),
         Cause::Reappeared => {}
     }
     draft.done
@@ -292,7 +294,7 @@ impl Draft<'_> {
     /// The flags of a Maildir from a backup are old, and say nothing about what somebody took off since.
     fn trusts_flags(&self) -> bool {
         match self.cause {
-            Cause::NewEpoch | Cause::RolledBack => true,
+            Cause::NewEpoch | Cause::RolledBack | Cause::Doubted => true,
             Cause::Met | Cause::Restored | Cause::Reappeared => false,
         }
     }

@@ -83,6 +83,13 @@ pub enum Difference {
     },
 }
 
+impl Audit {
+    /// Tells whether nothing differs that is not meant to.
+    pub fn is_ok(&self) -> bool {
+        self.differences.iter().all(Difference::is_meant)
+    }
+}
+
 impl Difference {
     /// Tells whether it is as it should be: a policy or a limit leaves the sides different.
     pub fn is_meant(&self) -> bool {

@@ -158,7 +158,8 @@ impl Pass<'_> {
         );
         // That the memory is not to be trusted stays true whatever the server does.
         let before = record.adopting.map(|adopting| adopting.cause);
-        let cause = before.filter(|was| matches!(was, Cause::RolledBack | Cause::Restored)).unwrap_or(cause);
+        let cause =
+            before.filter(|was| matches!(was, Cause::RolledBack | Cause::Restored | Cause::Doubted)).unwrap_or(cause);
         let adopting = Some(Adopting { cause, question: Some(question) });
         if std::mem::replace(&mut record.adopting, adopting) != adopting {
             let mailboxes = vec![record.clone()];

@@ -53,4 +53,4 @@ pub use pass::{Mode, run, undo};
 pub use status::{AccountStatus, State};
 pub use undo::Undone;
 pub use undoable::{SUBJECTS, Undoable, undoable};
-pub use verify::{Verified, verify};
+pub use verify::{Verified, VerifiedMailbox, doubt, verify};

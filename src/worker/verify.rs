@@ -1,26 +1,41 @@
-//! The audit of an account: every mailbox is listed in full, on both sides, and nothing is changed.
+//! The audit of an account: every mailbox is listed in full, on both sides, and nothing is changed. And its repair: what is
+//! remembered of a mailbox is put in doubt, so that the next pass compares both sides anew.
 
 use crate::remote::session;
+use crate::store::{Settlement, Store};
 use crate::sync::audit::{Audit, audit};
-use crate::sync::{MailboxAction, MailboxId};
-use crate::worker::ground;
+use crate::sync::{Adopting, Cause, MailboxAction, MailboxId};
 use crate::worker::mailboxes::Asked;
 use crate::worker::pass::{Mode, Pass, blocking};
 use crate::worker::{Error, Job, LeftOut};
+use crate::worker::{ground, map};
 use std::collections::BTreeSet;
 use tokio::sync::mpsc::unbounded_channel;
 
 /// What an audit found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Each mailbox that is mirrored, by name, escaped.
-    pub mailboxes: Vec<(String, Audit)>,
+    /// Each mailbox that is mirrored, by name.
+    pub mailboxes: Vec<VerifiedMailbox>,
     /// Mailboxes that are on one side only: what the next run would do about it.
     pub one_sided: Vec<MailboxAction>,
     /// Mailboxes that could not be looked at, with the reason.
     pub left_out: Vec<LeftOut>,
     /// Batches that a crash left open: the next run settles them.
     pub open_batches: usize,
+}
+
+/// What an audit found in one mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedMailbox {
+    /// The mailbox.
+    pub id: MailboxId,
+    /// Its name on the server, escaped.
+    pub name: String,
+    /// Its name, decoded, with `/` between the levels: that by which it is selected.
+    pub selector: String,
+    /// What was counted, and every difference.
+    pub audit: Audit,
 }
 
 /// Audits an account; `only` names the mailboxes, decoded, with `/` between the levels; empty: all. Cancel safe.
@@ -51,11 +66,32 @@ pub async fn verify(job: &Job, only: &[String]) -> Result<Verified, Error> {
         }
         let local_flags = pass.storable_here(seen);
         let picture = pass.pictures.entry(*id).or_default();
-        let found = audit(picture, &seen.remote, &seen.local, (&seen.remote_flags, &local_flags));
-        mailboxes.push((record.name.to_string(), found));
+        let audit = audit(picture, &seen.remote, &seen.local, (&seen.remote_flags, &local_flags));
+        let selector = map::slashed(&record.name, pass.place.0);
+        mailboxes.push(VerifiedMailbox { id: *id, name: record.name.to_string(), selector, audit });
     }
-    mailboxes.sort_by(|a, b| a.0.cmp(&b.0));
+    mailboxes.sort_by(|a, b| a.name.cmp(&b.name));
     let Pass { imap, report, batches, .. } = pass;
     let _ = imap.logout().await;
     Ok(Verified { mailboxes, one_sided: report.plan.mailboxes, left_out: report.left_out, open_batches: batches.len() })
+}
+
+/// Puts what is remembered of mailboxes in doubt: the next pass over them compares both sides by what the messages look
+/// like, keeps what is on both, carries over what one lacks, and holds what looks deleted. Blocking.
+///
+/// It is durable when this returns, so that a crash before that pass changes nothing about it. A mailbox that is to be
+/// compared anyway stays as it is.
+pub fn doubt(job: &Job, mailboxes: &BTreeSet<MailboxId>) -> Result<(), Error> {
+    let (store, _) = Store::open(&job.state())?;
+    let mut doubted = Vec::new();
+    for mut record in store.mailboxes()? {
+        if mailboxes.contains(&record.id) && record.uid_validity.is_some() && record.adopting.is_none() {
+            record.adopting = Some(Adopting { cause: Cause::Doubted, question: None });
+            record.checkpoint = None;
+            doubted.push(record);
+        }
+    }
+    store.settle(Settlement { mailboxes: doubted, ..Settlement::default() })?;
+    store.close()?;
+    Ok(())
 }

@@ -669,6 +669,11 @@ pub fn scenarios() -> Vec<Scenario> {
     // What a crash leaves of an undo, the next sync brings to its end.
     let takes_back = [("sync", 0), ("undo work --yes", 0), ("sync", 0)];
     all.extend([
+        s("a repair carries over what is new, and deletes nothing", "
+            INBOX   | a b c d:S e | b c d:S e x | a c d e y | b c d e x y | a c d e x y
+            Trash   | .           | =           | =         | .           | =")
+        .script(&[("verify work/INBOX --repair --yes", 3)])
+        .one_profile(),
         s("undo: deleted here", "
             INBOX   | a b:S c{work} | = | a | a b:S c{work} | =
             Trash   | t             | = | = | t             | =")
