@@ -392,7 +392,7 @@ impl World {
         let mut evidence = Evidence::default();
         for (i, mailbox) in (0..).zip(&self.boxes) {
             for (uid, (body, ..)) in &mailbox.remote {
-                let arrived = Arrived { message_id: Some([*body; 8]), size: Some(1), date: Some(0) };
+                let arrived = Arrived { message_id: Some([*body; 8]), size: Some(1), date: Some(0), object: None };
                 evidence.arrived.insert((MailboxId(i), *uid), arrived);
             }
             evidence.dates.extend(mailbox.local.keys().map(|name| ((MailboxId(i), name.clone()), 0)));

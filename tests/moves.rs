@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use support::dovecot::{Dovecot, PASSWORD};
 
 /// A message each way may cost so many octets.
@@ -210,6 +210,25 @@ fn a_move_costs_no_body_whichever_way_it_was_made() {
     }
     account.cost_little("copied here", &account.sync(), "UID COPY");
     assert_eq!([account.there("INBOX"), account.there("Archive"), account.there("Trash")], [12, 12, 0]);
+}
+
+#[test]
+fn what_the_server_knows_by_its_guid_is_renamed_here_whatever_became_of_its_date() {
+    let dovecot = Dovecot::start();
+    let account = Account::new(&dovecot, "guid", 3, 10_000);
+    // There and back: what the server calls a message goes along with the move.
+    for (from, to) in [("INBOX", "Archive"), ("Archive", "INBOX")] {
+        for file in account.files(from).into_keys() {
+            fs::File::open(file).expect("there").set_modified(SystemTime::now()).expect("touched");
+        }
+        let before: BTreeSet<u64> = account.files(from).into_values().collect();
+        let mut client = account.client();
+        client.ask(&format!("SELECT {from}"));
+        client.ask(&format!("UID MOVE 1:* {to}"));
+        drop(client);
+        account.cost_little(&format!("moved there, from {from}"), &account.sync(), "X-GUID");
+        assert_eq!(account.files(to).into_values().collect::<BTreeSet<u64>>(), before);
+    }
 }
 
 #[test]

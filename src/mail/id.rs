@@ -17,6 +17,11 @@ pub struct Uid(NonZeroU32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UidValidity(NonZeroU32);
 
+/// What a server says that a message is, whatever mailbox it is in and whatever its UID there: EMAILID (RFC 8474), Gmail's
+/// X-GM-MSGID, or Dovecot's X-GUID. Only its digest is kept, for an identifier may have 255 octets.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct ObjectId([u8; 16]);
+
 /// A mod-sequence, which grows with every change of a mailbox (RFC 7162, section 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ModSeq(NonZeroU64);
@@ -52,6 +57,15 @@ impl UidValidity {
     /// The number itself.
     pub fn get(self) -> u32 {
         self.0.get()
+    }
+}
+
+impl ObjectId {
+    /// Takes an identifier as the server told it; an empty one is none.
+    pub fn new(told: &str) -> Option<Self> {
+        let digest = blake3::hash(told.as_bytes());
+        let first = *digest.as_bytes().first_chunk().expect("a digest has 32 bytes");
+        (!told.is_empty()).then_some(Self(first))
     }
 }
 

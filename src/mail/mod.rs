@@ -15,6 +15,6 @@ pub mod utf7;
 pub use escape::escape;
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use flags::{FlagChange, Flags, Keyword, Storable, SystemFlag};
-pub use id::{ModSeq, Uid, UidList, UidSet, UidValidity};
+pub use id::{ModSeq, ObjectId, Uid, UidList, UidSet, UidValidity};
 pub use mailbox::{MailboxName, SpecialUse};
 pub use name::BaseName;

@@ -1,8 +1,8 @@
 //! Arbitrary memories for the tests of this room.
 
 use crate::mail::{
-    BaseName, Fingerprint, FlagChange, Flags, Keyword, MailboxName, ModSeq, SpecialUse, SystemFlag, Uid, UidSet,
-    UidValidity,
+    BaseName, Fingerprint, FlagChange, Flags, Keyword, MailboxName, ModSeq, ObjectId, SpecialUse, SystemFlag, Uid,
+    UidSet, UidValidity,
 };
 use crate::sync::guard::Counted;
 use crate::sync::*;
@@ -25,7 +25,8 @@ pub(super) fn epoch(number: u32) -> UidValidity {
 pub(super) fn ordinary_pair(number: u32) -> Pair {
     let text = format!("{}.M123456P4711Q{number}Rdeadbeef.host.example.org", 1_700_000_000 + number);
     let print = Fingerprint { message_id: Some([7; 8]), size: 4321, header: [number as u8; 16], body: [9; 16] };
-    Pair::agreed(name(text), Flags::parse("\\Seen"), Some(print))
+    let object = ObjectId::new(&format!("M{number}"));
+    Pair { object, ..Pair::agreed(name(text), Flags::parse("\\Seen"), Some(print)) }
 }
 
 /// UIDs of three chunks, names of which several fall to several messages: collisions are the point.
@@ -80,9 +81,10 @@ pub(super) fn pairs() -> impl Strategy<Value = Pair> {
         prop::option::of(quarantines()),
         prop::option::of((flags(), flags()).prop_map(|(remote, local)| Box::new(Lacks { remote, local }))),
         any::<bool>(),
+        prop::option::of("[a-z]{1,3}").prop_map(|told| told.and_then(|told| ObjectId::new(&told))),
     );
     (names(), flags(), optional).prop_map(
-        |(name, agreed, (remote, local, print, hold, removing, trouble, lacks, guessed))| Pair {
+        |(name, agreed, (remote, local, print, hold, removing, trouble, lacks, guessed, object))| Pair {
             name,
             agreed,
             remote,
@@ -93,6 +95,7 @@ pub(super) fn pairs() -> impl Strategy<Value = Pair> {
             trouble,
             lacks,
             guessed,
+            object,
         },
     )
 }

@@ -9,7 +9,7 @@
 //! is given to another file at once. A message of the server that came while another went is the same by Message-ID,
 //! size and date together. The same Message-ID with other bytes is another message: an edited draft.
 
-use crate::mail::{BaseName, Fingerprint, Flags, SystemFlag, Uid};
+use crate::mail::{BaseName, Fingerprint, Flags, ObjectId, SystemFlag, Uid};
 use crate::sync::picture::{Change, Hold, Known, Lone, MailboxId, Pair, Picture, Side, Why, Word};
 use crate::sync::plan::{Action, MailboxPlan, Origin};
 use crate::sync::view::{LocalView, RemoteView};
@@ -39,6 +39,8 @@ pub struct Arrived {
     pub size: Option<u64>,
     /// Its INTERNALDATE, in seconds since 1970.
     pub date: Option<i64>,
+    /// Which message the server says that it is.
+    pub object: Option<ObjectId>,
 }
 
 /// What is known besides the pictures.
@@ -135,7 +137,7 @@ fn gone_there<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = (Uid, &'a Pair)>
     let planned: BTreeSet<Uid> = scene.plan.actions.iter().filter_map(deleted_here).collect();
     let is_gone = move |uid: Uid, pair: &Pair| {
         let missing = scene.remote.get(uid).is_none() && scene.local.get(&pair.name).is_some();
-        let known = pair.print.is_some_and(|print| print.message_id.is_some());
+        let known = pair.print.is_some_and(|print| print.message_id.is_some() || pair.object.is_some());
         missing && known && (planned.contains(&uid) || is_held(pair, Side::Remote))
     };
     scene.picture.pairs().filter(move |(uid, pair)| is_gone(*uid, pair))
@@ -247,39 +249,62 @@ fn replace_by_move(scenes: &mut [Scene<'_>], target: usize, left: Left, name: &B
 
 /// Messages that were moved on the server become renames here.
 fn move_here(scenes: &mut [Scene<'_>], evidence: &Evidence) {
-    let mut gone: BTreeMap<Arrival, Vec<Left>> = BTreeMap::new();
-    for (number, scene) in scenes.iter().enumerate() {
-        for (uid, pair) in gone_there(scene) {
-            let date = evidence.dates.get(&(scene.plan.mailbox, pair.name.clone()));
-            let (Some(print), Some(date)) = (pair.print, date) else { continue };
-            let Some(id) = print.message_id else { continue };
-            gone.entry((id, print.size, *date)).or_default().push(Left { scene: number, uid, pair: pair.clone() });
+    let left = |(number, scene): (usize, &Scene<'_>)| -> Vec<Left> {
+        gone_there(scene).map(|(uid, pair)| Left { scene: number, uid, pair: pair.clone() }).collect()
+    };
+    let mut gone: Vec<Option<Left>> = scenes.iter().enumerate().flat_map(left).map(Some).collect();
+    let mut by_object: BTreeMap<ObjectId, Vec<usize>> = BTreeMap::new();
+    let mut by_looks: BTreeMap<Looks, Vec<usize>> = BTreeMap::new();
+    for (at, left) in gone.iter().enumerate() {
+        let Some(Left { scene, pair, .. }) = left else { continue };
+        if let Some(object) = pair.object {
+            by_object.entry(object).or_default().push(at);
+        }
+        let date = evidence.dates.get(&(scenes[*scene].plan.mailbox, pair.name.clone()));
+        if let (Some(print), Some(date)) = (pair.print, date)
+            && let Some(id) = print.message_id
+        {
+            by_looks.entry((id, print.size, *date)).or_default().push(at);
         }
     }
-    for target in 0..scenes.len() {
-        let MailboxPlan { mailbox, actions, .. } = &*scenes[target].plan;
-        let mut matched: Vec<(Uid, BaseName, Left)> = Vec::new();
-        for action in actions {
-            let Action::Fetch { uid, name, .. } = action else { continue };
-            let arrived = evidence.arrived.get(&(*mailbox, *uid)).and_then(arrival);
-            let Some(candidates) = arrived.and_then(|arrived| gone.get_mut(&arrived)) else { continue };
-            if evidence.fetched.contains(&(*mailbox, *uid)) {
-                continue;
+    // What the server itself says first, over all messages: another must not be taken for the one that it names.
+    for by_its_word in [true, false] {
+        for target in 0..scenes.len() {
+            let MailboxPlan { mailbox, actions, .. } = &*scenes[target].plan;
+            let mut matched: Vec<(Uid, BaseName, Left)> = Vec::new();
+            for action in actions {
+                let Action::Fetch { uid, name, .. } = action else { continue };
+                let Some(arrived) = evidence.arrived.get(&(*mailbox, *uid)) else { continue };
+                if evidence.fetched.contains(&(*mailbox, *uid)) {
+                    continue;
+                }
+                let candidates = match by_its_word {
+                    true => arrived.object.and_then(|object| by_object.get(&object)),
+                    false => looks(arrived).and_then(|looks| by_looks.get(&looks)),
+                };
+                // Of two messages that the server tells apart, none is the other.
+                let fits = |at: &&usize| {
+                    gone[**at].as_ref().is_some_and(|left| {
+                        let told_apart = left.pair.object.zip(arrived.object).is_some_and(|(a, b)| a != b);
+                        left.scene != target && !told_apart
+                    })
+                };
+                let found = candidates.into_iter().flatten().find(fits).copied();
+                if let Some(left) = found.and_then(|at| gone[at].take()) {
+                    matched.push((*uid, name.clone(), left));
+                }
             }
-            if let Some(at) = candidates.iter().position(|left| left.scene != target) {
-                matched.push((*uid, name.clone(), candidates.remove(at)));
+            for (uid, fresh, left) in matched {
+                replace_by_rename(scenes, target, uid, fresh, left);
             }
-        }
-        for (uid, fresh, left) in matched {
-            replace_by_rename(scenes, target, uid, fresh, left);
         }
     }
 }
 
 /// Message-ID, size and date.
-type Arrival = ([u8; 8], u64, i64);
+type Looks = ([u8; 8], u64, i64);
 
-fn arrival(arrived: &Arrived) -> Option<Arrival> {
+fn looks(arrived: &Arrived) -> Option<Looks> {
     Some((arrived.message_id?, arrived.size?, arrived.date?))
 }
 

@@ -76,7 +76,8 @@ fn evidence(boxes: &[Mailbox]) -> Evidence {
     let mut evidence = Evidence::default();
     for (id, mailbox) in (0..).map(MailboxId).zip(boxes) {
         for (uid, (text, _)) in &mailbox.remote {
-            let arrived = Arrived { message_id: Some([*text; 8]), size: Some(u64::from(*text)), date: Some(0) };
+            let arrived =
+                Arrived { message_id: Some([*text; 8]), size: Some(u64::from(*text)), date: Some(0), object: None };
             evidence.arrived.insert((id, *uid), arrived);
         }
         evidence.dates.extend(mailbox.local.keys().map(|name| ((id, name.clone()), 0)));
@@ -256,6 +257,39 @@ fn a_message_that_moved_there_is_renamed_here_if_all_three_agree() {
     }
     let undated = Evidence { dates: BTreeMap::new(), ..evidence(&boxes) };
     assert_eq!(told(&paired_with(&boxes, &undated)), transferred);
+}
+
+#[test]
+fn the_word_of_the_server_counts_before_what_messages_look_like() {
+    let says = |pair: &mut Pair, told: &str| pair.object = ObjectId::new(told);
+    let known = |number: u32, file: &str, told: &str| {
+        empty().message_gone(number, file, 1).with_pair(number, |pair| says(pair, told))
+    };
+    let mut boxes = [known(1, "a", "x"), known(1, "b", "y"), empty().there(9, 1)];
+    let with = |boxes: &[Mailbox], told: Option<&str>, dated: bool| {
+        let mut evidence = evidence(boxes);
+        evidence.arrived.values_mut().for_each(|arrived| {
+            arrived.object = told.and_then(ObjectId::new);
+            if !dated {
+                (arrived.message_id, arrived.date) = (None, None);
+            }
+        });
+        self::told(&paired_with(boxes, &evidence))
+    };
+    // Two look alike; it says which one it is, and if it says neither it is another.
+    assert_eq!(with(&boxes, Some("y"), true), [vec!["delete here a"], vec![], vec!["rename 1/b to b for 9"]]);
+    assert_eq!(with(&boxes, Some("y"), false), [vec!["delete here a"], vec![], vec!["rename 1/b to b for 9"]]);
+    assert_eq!(with(&boxes, Some("z"), true), [vec!["delete here a"], vec!["delete here b"], vec!["fetch 9"]]);
+    // Where it says nothing of one of them, the looks decide.
+    assert_eq!(with(&boxes, None, true), [vec![], vec!["delete here b"], vec!["rename 0/a to a for 9"]]);
+    boxes[0] = boxes[0].clone().with_pair(1, |pair| pair.object = None);
+    assert_eq!(with(&boxes, Some("z"), true), [vec![], vec!["delete here b"], vec!["rename 0/a to a for 9"]]);
+    // A message without a Message-ID moves as well, if the server knows it.
+    boxes[0] = boxes[0].clone().with_pair(1, |pair| {
+        says(pair, "x");
+        pair.print = pair.print.map(|print| Fingerprint { message_id: None, ..print });
+    });
+    assert_eq!(with(&boxes, Some("x"), false), [vec![], vec!["delete here b"], vec!["rename 0/a to a for 9"]]);
 }
 
 #[test]

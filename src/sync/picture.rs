@@ -3,7 +3,7 @@
 //! Not only pairs: a message that is on one side for a reason (it failed, a policy keeps it) is remembered as well, for
 //! a delta will never name it again. What follows from a picture is decided elsewhere; this file only keeps it.
 
-use crate::mail::{BaseName, Fingerprint, Flags, Uid};
+use crate::mail::{BaseName, Fingerprint, Flags, ObjectId, Uid};
 use crate::sync::lacks::Lacks;
 use crate::sync::limits::Measure;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub struct Pair {
     pub lacks: Option<Box<Lacks>>,
     /// Nothing certain speaks for it: when it is deleted here, the message is never expunged on the server.
     pub guessed: bool,
+    /// Which message the server says that it is, where it told that when the message was fetched or looked at.
+    pub object: Option<ObjectId>,
 }
 
 /// A deletion that the guard holds back.
@@ -291,6 +293,7 @@ impl Pair {
             trouble: None,
             lacks: None,
             guessed: false,
+            object: None,
         }
     }
 }

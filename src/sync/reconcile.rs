@@ -110,8 +110,8 @@ impl Draft<'_> {
             Verdict::Flags { remote: None, local: None, merged } => {
                 // What a side cannot store it says nothing of, so what is agreed now stands for it.
                 let lacks = lacks::seen(pair, &merged, there, here, self.rules);
-                let agreed =
-                    Pair { lacks, guessed: pair.guessed, ..Pair::agreed(pair.name.clone(), merged, pair.print) };
+                let (guessed, object) = (pair.guessed, pair.object);
+                let agreed = Pair { lacks, guessed, object, ..Pair::agreed(pair.name.clone(), merged, pair.print) };
                 let agreed = self.differing(agreed, there, here);
                 self.note(Change::Uid(uid, Some(Known::Pair(agreed))), NoteKind::Agree);
             }

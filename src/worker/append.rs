@@ -134,7 +134,7 @@ impl Pass<'_> {
             let Work::Messages { from, .. } = &batches[batch].work else { continue };
             let scan = observed.get(&letter.mailbox).and_then(|seen| seen.scan.as_ref());
             let here = scan.and_then(|scan| scan.files.get(&letter.name)).map(|file| file.flags.clone());
-            self.shown.insert(letter.name.clone(), Shown { there: Some(letter.flags.clone()), here });
+            self.shown.insert(letter.name.clone(), Shown { there: Some(letter.flags.clone()), here, object: None });
             let from = from.get(&letter.mailbox).copied();
             outcomes[batch][number] = match result {
                 Appended::Uid(epoch, uid) if self.is_plausible(letter.mailbox, from, *epoch, *uid) => {

@@ -6,7 +6,7 @@ use crate::mail::{BaseName, Fingerprint};
 use crate::maildir::{Error as MaildirError, Folder, ScannedFile, Upload as Opened, open_for_upload};
 use crate::store::Settlement;
 use crate::sync::{
-    Action, Batch, Change, Known, MailboxId, MailboxPlan, Note, NoteKind, Outcome, Picture, Work, settle,
+    Action, Batch, Change, Known, MailboxId, MailboxPlan, Note, NoteKind, Outcome, Pair, Picture, Work, settle,
     settle_origin, settled,
 };
 use crate::worker::observe::Observed;
@@ -122,11 +122,16 @@ impl Pass<'_> {
         }
         let mut changes: BTreeMap<MailboxId, Vec<Change>> = BTreeMap::new();
         for (action, outcome) in actions.iter().zip(outcomes) {
-            let shown = self.shown.remove(action.name()).unwrap_or_default();
+            let mut shown = self.shown.remove(action.name()).unwrap_or_default();
+            if let Some(origin) = action.origin() {
+                // A message that moves, or is copied, stays what it is.
+                let pair = self.pictures.get(&origin.mailbox).and_then(|picture| picture.pair(origin.uid));
+                shown.object = pair.and_then(|pair| pair.object);
+            }
             let picture = self.pictures.entry(mailbox).or_default();
             let mut settled: Vec<(MailboxId, Change)> = settle(picture, action, outcome, now())
                 .into_iter()
-                .map(|change| (mailbox, with_lacks(picture, change, &shown)))
+                .map(|change| (mailbox, as_seen(picture, change, &shown)))
                 .collect();
             if let Some(origin) = action.origin() {
                 let picture = self.pictures.entry(origin.mailbox).or_default();
@@ -242,10 +247,11 @@ fn not_added(action: &Action, outcome: &Outcome) -> Option<Fingerprint> {
     }
 }
 
-/// Remembers which keywords a side was seen without, of a pair that was made or changed.
-fn with_lacks(picture: &Picture, change: Change, shown: &Shown) -> Change {
+/// Remembers which keywords a side was seen without, of a pair that was made or changed, and which message it is.
+fn as_seen(picture: &Picture, change: Change, shown: &Shown) -> Change {
     match change {
         Change::Uid(uid, Some(Known::Pair(pair))) => {
+            let pair = Pair { object: shown.object.or(pair.object), ..pair };
             let pair = settled(picture.pair(uid), pair, shown.there.as_ref(), shown.here.as_ref());
             Change::Uid(uid, Some(Known::Pair(pair)))
         }

@@ -87,6 +87,7 @@ impl Pass<'_> {
                 continue;
             }
             self.octets += staged.size;
+            self.shown.entry(name.clone()).or_default().object = body.object;
             numbers.push(*number);
             let subdir = place(&folder.letters(), flags, role);
             arrivals.push(Arrival { staged, base: name.clone(), subdir, flags: flags.clone() });

@@ -3,7 +3,7 @@
 //! Bodies become drafts while they arrive, drafts become messages some at a time, and the link stays busy meanwhile. What
 //! does not arrive in the flight is asked for again, message by message if need be, as a batch by itself would be.
 
-use crate::mail::{BaseName, Fingerprint, Flags, SpecialUse, Uid};
+use crate::mail::{BaseName, Fingerprint, Flags, ObjectId, SpecialUse, Uid};
 use crate::maildir::{Arrival, Delivery, Error as MaildirError, Folder, place, publish, sweep_tmp};
 use crate::remote::imap::{BodyChunk, Errand, Landing};
 use crate::sync::{Action, Batch, MailboxId, Outcome, Work};
@@ -35,6 +35,8 @@ struct Landed {
     outcome: Outcome,
     /// The flags that the name of its file shows, if it has one.
     here: Option<Flags>,
+    /// Which message the server says that it is.
+    object: Option<ObjectId>,
 }
 
 /// Takes the fetches of whole messages out of works, and makes flights of them: the newest messages first, and those of
@@ -114,12 +116,13 @@ impl Pass<'_> {
             self.selected = Some((*mailbox, *epoch));
         }
         let mut missing: Vec<BTreeSet<usize>> = outcomes.iter().map(|all| (0..all.len()).collect()).collect();
-        for Landed { errand, number, outcome, here } in landed {
+        for Landed { errand, number, outcome, here, object } in landed {
             let batch = of_batch[errand];
             missing[batch].remove(&number);
             outcomes[batch][number] = outcome;
             if let (Some(_), Work::Messages { actions, .. }) = (&here, &batches[batch].work) {
-                self.shown.entry(actions[number].name().clone()).or_default().here = here;
+                let shown = self.shown.entry(actions[number].name().clone()).or_default();
+                (shown.here, shown.object) = (here, object);
             }
         }
         for (batch, (missing, outcomes)) in batches.iter().zip(missing.iter().zip(&mut outcomes)) {
@@ -237,26 +240,27 @@ fn show(
         let staged = draft.finish(date(body.internal_date))?;
         if staged.size == 0 && body.size.is_some_and(|size| size > 0) {
             let outcome = Outcome::Failed("the server sends it without its body".into());
-            landed.push(Landed { errand, number: *number, outcome, here: None });
+            landed.push(Landed { errand, number: *number, outcome, here: None, object: None });
             continue;
         }
         octets += staged.size;
         folder = Some(&target.folder);
-        places.push((errand, *number));
+        places.push((errand, *number, body.object));
         let subdir = place(&target.folder.letters(), flags, target.role);
         arrivals.push(Arrival { staged, base: name.clone(), subdir, flags: flags.clone() });
     }
     let Some(folder) = folder else { return Ok(()) };
     let prints: Vec<Fingerprint> = arrivals.iter().map(|arrival| arrival.staged.fingerprint).collect();
     let messages = arrivals.len();
-    for (((errand, number), print), published) in places.into_iter().zip(prints).zip(publish(folder, arrivals)) {
+    for (((errand, number, object), print), published) in places.into_iter().zip(prints).zip(publish(folder, arrivals))
+    {
         let (outcome, here) = match published {
             Ok(file) => (Outcome::Fetched(print), Some(file.flags)),
             // Somebody took the name; nothing was overwritten, and the next plan has another.
             Err(MaildirError::Exists { .. }) => (Outcome::Moot, None),
             Err(error) => return Err(error.into()),
         };
-        landed.push(Landed { errand, number, outcome, here });
+        landed.push(Landed { errand, number, outcome, here, object });
     }
     let _ = events.send(Event::Done { messages, octets });
     Ok(())

@@ -1,6 +1,6 @@
 //! Messages with several labels (Gmail): their bodies are fetched once, and a deletion takes no more than it means.
 
-use crate::mail::{BaseName, Fingerprint, SpecialUse, UidSet};
+use crate::mail::{BaseName, Fingerprint, ObjectId, SpecialUse, UidSet};
 use crate::maildir::{Error as MaildirError, Folder, link_message, place};
 use crate::sync::{Action, MailboxId, Outcome};
 use crate::worker::Error;
@@ -45,7 +45,9 @@ impl Pass<'_> {
                 let made = blocking(move || Ok(link_message(&from, &base, &to, &base_here, &flags, subdir))).await?;
                 match made {
                     Ok(Some(here)) => {
-                        self.shown.entry(name.clone()).or_default().here = Some(here);
+                        let shown = self.shown.entry(name.clone()).or_default();
+                        shown.here = Some(here);
+                        shown.object = message.and_then(|number| ObjectId::new(&number.to_string()));
                         outcomes[number] = Outcome::Fetched(print);
                         continue;
                     }

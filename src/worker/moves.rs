@@ -88,7 +88,12 @@ impl Pass<'_> {
                 Ok(headers) => {
                     for header in headers {
                         let message_id = header.header.and_then(|octets| fingerprint::of(&octets).message_id);
-                        let told = Arrived { message_id, size: header.size, date: header.internal_date };
+                        let told = Arrived {
+                            message_id,
+                            size: header.size,
+                            date: header.internal_date,
+                            object: header.object,
+                        };
                         arrived.insert((id, header.uid), told);
                     }
                 }

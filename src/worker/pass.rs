@@ -1,6 +1,6 @@
 //! A pass over one account.
 
-use crate::mail::{BaseName, Flags, MailboxName, Uid, UidValidity};
+use crate::mail::{BaseName, Flags, MailboxName, ObjectId, Uid, UidValidity};
 use crate::maildir::{Mapping, NameGenerator, Root, RootMarker};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, Imap, Listing, Status};
@@ -192,7 +192,7 @@ pub(super) struct Pass<'j> {
     pub not_restored: BTreeMap<u64, String>,
     /// What was learnt by doing, in changes of the memory.
     pub learnt: u64,
-    /// The flags with which messages were seen while a batch was carried out, by their names here.
+    /// What was seen of messages while a batch was carried out, by their names here.
     pub shown: BTreeMap<BaseName, Shown>,
     /// Keywords that the server refused in this session.
     pub refused_keywords: BTreeMap<MailboxId, Flags>,
@@ -207,11 +207,12 @@ pub(super) struct Pass<'j> {
     pub report: Report,
 }
 
-/// The flags with which a message was seen on each side, if it was.
+/// What was seen of a message while a batch was carried out: the flags on each side, and which one the server says it is.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Shown {
     pub there: Option<Flags>,
     pub here: Option<Flags>,
+    pub object: Option<ObjectId>,
 }
 
 impl<'j> Pass<'j> {

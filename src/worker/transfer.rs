@@ -52,7 +52,7 @@ impl Pass<'_> {
                 // A keyword that the file has no letter for was not removed here.
                 for name in actions.iter().filter_map(file_of) {
                     let here = observed.get(&job.target).and_then(|seen| seen.local.get(name)).cloned();
-                    self.shown.insert(name.clone(), Shown { there: None, here });
+                    self.shown.insert(name.clone(), Shown { there: None, here, object: None });
                 }
             }
             let is_so = |number: &usize| still.as_ref().is_some_and(|(_, still)| still.contains(number));

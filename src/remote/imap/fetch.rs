@@ -7,7 +7,7 @@ use super::Imap;
 use super::command::{Command, FETCH, SEARCH};
 use super::framer::BodyChunk;
 use super::response::{Esearch, Fetch, Section, Untagged};
-use crate::mail::{Flags, ModSeq, Uid, UidSet};
+use crate::mail::{Flags, ModSeq, ObjectId, Uid, UidSet};
 use crate::remote::error::Error;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -42,6 +42,8 @@ pub struct FetchedBody {
     pub internal_date: Option<i64>,
     /// RFC822.SIZE, which may differ from what came.
     pub size: Option<u64>,
+    /// Which message the server says that it is.
+    pub object: Option<ObjectId>,
 }
 
 /// How large a message is, and when it came.
@@ -66,6 +68,8 @@ pub struct FetchedHeader {
     pub internal_date: Option<i64>,
     /// RFC822.SIZE, in octets.
     pub size: Option<u64>,
+    /// Which message the server says that it is.
+    pub object: Option<ObjectId>,
 }
 
 /// What FETCH responses tell of each message; a later one completes or corrects an earlier one.
@@ -87,6 +91,7 @@ impl Gathering {
         known.size = fetch.size.or(known.size);
         known.internal_date = fetch.internal_date.or(known.internal_date);
         known.mod_seq = fetch.mod_seq.or(known.mod_seq);
+        known.object = fetch.object.or(known.object);
         known.labels.message = fetch.labels.message.or(known.labels.message);
         known.labels.labels.extend(fetch.labels.labels);
         // The first body stands: a second one is not what was asked for.
@@ -199,7 +204,7 @@ impl Imap {
         let (mut commands, mut owners) = (Vec::new(), Vec::new());
         let mut asked = UidSet::new();
         for (window, uids) in windows.iter().enumerate() {
-            let parts = Command::over(FETCH, uids, "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])");
+            let parts = Command::over(FETCH, uids, &self.whole_messages());
             owners.extend(parts.iter().map(|_| window));
             commands.extend(parts);
             uids.ranges().for_each(|(first, last)| asked.insert_range(first, last));
@@ -225,12 +230,33 @@ impl Imap {
         Ok(results)
     }
 
+    /// What is asked for of a message as a whole.
+    pub(super) fn whole_messages(&self) -> String {
+        format!("(UID FLAGS INTERNALDATE RFC822.SIZE{} BODY.PEEK[])", self.object_item())
+    }
+
+    /// The item that tells which message it is, whatever its mailbox and its UID there, with a space before it; nothing
+    /// where the server has none.
+    fn object_item(&self) -> &'static str {
+        if self.capabilities.has("OBJECTID") {
+            " EMAILID"
+        } else if self.capabilities.has("X-GM-EXT-1") {
+            " X-GM-MSGID"
+        } else if self.mailboxes.is_dovecot {
+            " X-GUID"
+        } else {
+            ""
+        }
+    }
+
     /// Fetches the Message-ID field of messages, to find an upload again.
     ///
     /// # Errors
     /// When the answer is not complete.
     pub async fn fetch_fingerprint_headers(&mut self, uids: &UidSet) -> Result<Vec<FetchedHeader>, Error> {
-        self.headers(uids, "(UID RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])").await
+        let object = self.object_item();
+        let items = format!("(UID RFC822.SIZE INTERNALDATE{object} BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])");
+        self.headers(uids, &items).await
     }
 
     /// Fetches the headers of messages; ask for few at once, for they are held in memory.
@@ -252,6 +278,7 @@ impl Imap {
             header: m.header.and_then(header),
             internal_date: m.internal_date,
             size: m.size,
+            object: m.object,
         };
         Ok(messages.into_iter().map(entry).collect())
     }
@@ -300,8 +327,9 @@ impl Imap {
                     literal
                 }
             };
-            let (flags, internal_date, size) = (message.flags, message.internal_date, message.size);
-            bodies.push(FetchedBody { uid, literal, flags, internal_date, size });
+            let (flags, internal_date, size, object) =
+                (message.flags, message.internal_date, message.size, message.object);
+            bodies.push(FetchedBody { uid, literal, flags, internal_date, size, object });
         }
         Ok(bodies)
     }

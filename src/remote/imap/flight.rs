@@ -67,7 +67,7 @@ impl Imap {
             legs.push(Leg::Open(number));
             let mut uids = UidSet::new();
             for window in &errand.windows {
-                let parts = Command::over(FETCH, window, "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])");
+                let parts = Command::over(FETCH, window, &self.whole_messages());
                 legs.extend(parts.iter().map(|_| Leg::Fetch(number)));
                 commands.extend(parts);
                 window.ranges().for_each(|(first, last)| uids.insert_range(first, last));
@@ -129,8 +129,8 @@ impl Imap {
 
 /// A message and its body, if one response told all of it.
 fn whole(fetch: Fetch) -> Option<(FetchedBody, Section)> {
-    let Fetch { uid, flags, internal_date, size, body, .. } = fetch;
+    let Fetch { uid, flags, internal_date, size, object, body, .. } = fetch;
     let (uid, section) = (uid?, body?);
     internal_date?;
-    Some((FetchedBody { uid, literal: 0, flags, internal_date, size }, section))
+    Some((FetchedBody { uid, literal: 0, flags, internal_date, size, object }, section))
 }

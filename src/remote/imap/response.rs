@@ -6,7 +6,7 @@
 use super::condition::{Condition, words};
 use super::date;
 use super::syntax::{Cursor, Value, number, set_of_ranges, uid, uid_set};
-use crate::mail::{Flags, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+use crate::mail::{Flags, ModSeq, ObjectId, SpecialUse, Uid, UidSet, UidValidity};
 use crate::remote::quirks::Labels;
 
 /// One response.
@@ -53,6 +53,8 @@ pub(super) struct Fetch {
     pub(super) size: Option<u64>,
     pub(super) internal_date: Option<i64>,
     pub(super) mod_seq: Option<ModSeq>,
+    /// EMAILID (RFC 8474, section 5.1), X-GM-MSGID, or Dovecot's X-GUID.
+    pub(super) object: Option<ObjectId>,
     /// X-GM-MSGID and X-GM-LABELS.
     pub(super) labels: Labels,
     /// `BODY[]` (RFC 9051, section 6.4.5).
@@ -189,7 +191,14 @@ impl Fetch {
                 b"MODSEQ" => {
                     fetch.mod_seq = value.list().and_then(|l| l.first()).and_then(Value::number).and_then(ModSeq::new);
                 }
-                b"X-GM-MSGID" => fetch.labels.message = value.number(),
+                b"EMAILID" => {
+                    fetch.object = value.list().and_then(|list| list.first()?.text()).and_then(ObjectId::new);
+                }
+                b"X-GUID" => fetch.object = value.text().and_then(ObjectId::new),
+                b"X-GM-MSGID" => {
+                    fetch.labels.message = value.number();
+                    fetch.object = value.text().and_then(ObjectId::new);
+                }
                 b"X-GM-LABELS" => {
                     let labels = value.list().into_iter().flatten().filter_map(Value::text);
                     fetch.labels.labels = labels.map(str::to_owned).collect();
@@ -386,7 +395,21 @@ mod tests {
             r#"* 1 FETCH (X-GM-MSGID 1278455344230334865 X-GM-LABELS ("\\Inbox" Work "Muy importante" "a (b)") UID 7)"#;
         let Untagged::Fetch(fetch) = untagged(line) else { panic!("not a FETCH") };
         assert_eq!(fetch.labels.message, Some(1_278_455_344_230_334_865));
+        assert_eq!(fetch.object, ObjectId::new("1278455344230334865"));
         assert_eq!(fetch.labels.labels, ["\\Inbox", "Work", "Muy importante", "a (b)"]);
+    }
+
+    #[test]
+    fn what_a_server_calls_a_message_is_read() {
+        let object = |line: &str| {
+            let Untagged::Fetch(fetch) = untagged(line) else { panic!("not a FETCH") };
+            fetch.object
+        };
+        assert_eq!(object("* 1 FETCH (UID 7 EMAILID (M6d99ac3275bb4e))"), ObjectId::new("M6d99ac3275bb4e"));
+        assert_eq!(object("* 1 FETCH (UID 7 X-GUID 0c6bbd)"), ObjectId::new("0c6bbd"));
+        for none in ["EMAILID ()", "EMAILID NIL", "X-GUID \"\"", "FLAGS ()"] {
+            assert_eq!(object(&format!("* 1 FETCH (UID 7 {none})")), None, "{none}");
+        }
     }
 
     #[test]

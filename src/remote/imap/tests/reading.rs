@@ -345,3 +345,21 @@ async fn the_message_id_is_asked_for_alone() {
     assert_eq!(headers[0].header.as_deref(), Some(&b"Message-ID: <a>\r\n\r\n"[..]));
     assert_eq!(headers[0].size, Some(40));
 }
+
+#[tokio::test]
+async fn a_server_that_can_tell_which_message_it_is_is_asked_for_it() {
+    for (capability, item, told) in [
+        ("OBJECTID", "EMAILID", "(M1)"),
+        ("X-GM-EXT-1", "X-GM-MSGID", "M1"),
+        ("OBJECTID X-GM-EXT-1", "EMAILID", "(M1)"),
+    ] {
+        let command = format!("C: A0002 UID FETCH 8 (UID FLAGS INTERNALDATE RFC822.SIZE {item} BODY.PEEK[])");
+        let line = format!("S: * 1 FETCH (UID 8 {item} {told} BODY[] {{1}}\r\na)");
+        let script = [command.as_str(), &line, "S: A0002 OK"];
+        let (mut imap, server) = session(&format!("{FULL} {capability}"), &script).await;
+        let (sink, _chunks) = mpsc::channel(8);
+        let bodies = imap.fetch_bodies(&uids("8"), sink).await.expect("answers");
+        server.finish().await;
+        assert_eq!(bodies[0].object, crate::mail::ObjectId::new("M1"), "{capability}");
+    }
+}
