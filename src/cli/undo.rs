@@ -164,9 +164,20 @@ fn is_confirmed(
             format!("Bring {back} back, and delete {again} again?")
         }
     };
+    let made: BTreeSet<&str> = listed
+        .iter()
+        .filter(|one| one.remakes && numbers.contains(&one.number))
+        .map(|one| one.mailbox.as_str())
+        .collect();
+    let made: Vec<&str> = made.into_iter().collect();
+    let what = match made.as_slice() {
+        [] => what,
+        made => format!("{what} {} is made again for that, on both sides.", made.join(", ")),
+    };
     if ask::is_possible(output) && !output.is_json() {
         return ask::confirm(output, &format!("{}: {what}", account.name));
     }
+    made.iter().for_each(|name| output.note(format!("{}: {name} would be made again, on both sides", account.name)));
     let place = match &arguments.selection.mailbox {
         Some(mailbox) => format!("{}/{}", account.name, crate::mail::escape(mailbox)),
         None => account.name.to_string(),
@@ -198,8 +209,10 @@ fn lines(listed: &[&Undoable], now: u64, output: &Output) -> Vec<String> {
             Deed::RemovedHere => "deleted on the server, so removed here",
             Deed::Restored => "brought back by undo",
         };
+        let on = day_and_time(one.at);
+        let gone = if one.remakes { " (deleted since)" } else { "" };
         let head = format!(
-            "{ago} ago, {}: {} {what}; {}",
+            "{ago} ago ({on}), {}{gone}: {} {what}; {}",
             one.mailbox,
             count(group.len() as u64, "message"),
             one.obstacle.as_ref().map_or_else(|| one.place.clone(), |why| format!("{} ({why})", one.place)),
@@ -218,6 +231,15 @@ fn lines(listed: &[&Undoable], now: u64, output: &Output) -> Vec<String> {
     }
     lines
 }
+
+/// A moment, to the minute.
+fn day_and_time(at: u64) -> String {
+    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(at.min(LATEST))).to_string();
+    format!("{} UTC", text.get(..16).unwrap_or(&text).replace('T', " "))
+}
+
+/// The last second that has four digits for its year.
+const LATEST: u64 = 253_402_300_799;
 
 /// A time that is as exact as people need it, in seconds.
 pub(super) fn coarse(secs: u64) -> u64 {
@@ -243,6 +265,7 @@ mod tests {
             place: "kept here".into(),
             flags: String::new(),
             subject: Some(format!("letter {number}")),
+            remakes: false,
             obstacle: None,
         }
     }
@@ -271,7 +294,7 @@ mod tests {
         assert_eq!(
             (shown[0].as_str(), shown[1].as_str(), shown[11].as_str()),
             (
-                "1h ago, INBOX: 12 messages deleted here, so removed from the server; kept here",
+                "1h ago (1970-01-01 00:16 UTC), INBOX: 12 messages deleted here, so removed from the server; kept here",
                 "      12  letter 12",
                 "     1-2  and 2 more"
             )

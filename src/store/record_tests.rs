@@ -203,7 +203,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
                 stays: false,
                 number: 12,
             },
-            Action::Withdraw { uid: uid(71), name: name("w"), number: 13 },
+            Action::Withdraw { uid: Some(uid(71)), name: name("w"), number: 13 },
             Action::CopyRemote { origin: origin(), name: name("c"), agreed: flags(), print: print() },
             Action::MoveRemote {
                 origin: origin(),
@@ -250,6 +250,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
     let removals = Removals {
         at: 1_700_000_000,
         mailbox: here,
+        name: MailboxName::new("Lists/old").expect("a name"),
         uid_validity: epoch(77),
         deed: Deed::RemovedThere,
         messages: vec![removed(72, trash), removed(73, Place::Retention), removed(74, Place::Nowhere)],

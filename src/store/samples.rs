@@ -218,9 +218,20 @@ pub(super) fn actions() -> impl Strategy<Value = Action> {
             inferred
         }),
         (names(), flags(), prop::option::of(prints()), any::<u64>()).prop_map(|(name, flags, print, number)| {
-            Action::Restore { name, flags, print, from: Source::Retention, stays: false, number }
+            Action::Restore {
+                name,
+                flags,
+                print,
+                from: Source::Retention { mailbox: MailboxId(4) },
+                stays: false,
+                number,
+            }
         }),
-        (uids(), names(), any::<u64>()).prop_map(|(uid, name, number)| Action::Withdraw { uid, name, number }),
+        (prop::option::of(uids()), names(), any::<u64>()).prop_map(|(uid, name, number)| Action::Withdraw {
+            uid,
+            name,
+            number
+        }),
         moved().prop_map(|(origin, _, name, agreed, print)| Action::CopyRemote { origin, name, agreed, print }),
         (moved(), any::<bool>()).prop_map(|((origin, was, name, agreed, print), guessed)| Action::MoveRemote {
             origin,

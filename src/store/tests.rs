@@ -318,6 +318,7 @@ fn removals(names: &[&str]) -> Removals {
     Removals {
         at: 1_000,
         mailbox: HERE,
+        name: MailboxName::inbox(),
         uid_validity: samples::epoch(1),
         deed: Deed::RemovedHere,
         messages: names.iter().map(message).collect(),

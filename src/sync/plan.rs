@@ -82,8 +82,8 @@ pub enum Action {
     },
     /// Takes the file of a message away that `undo` had brought back; the server's follows, as if it had been deleted here.
     Withdraw {
-        /// The message on the server.
-        uid: Uid,
+        /// The message on the server; none where it was brought back here only.
+        uid: Option<Uid>,
         /// The message in the Maildir.
         name: BaseName,
         /// The number of its restoration.
@@ -406,7 +406,7 @@ impl Action {
             | Self::Fetch { .. }
             | Self::SetFlags { .. }
             | Self::DeleteLocal { .. }
-            | Self::Restore { from: Source::Retention, .. }
+            | Self::Restore { from: Source::Retention { .. }, .. }
             | Self::Withdraw { .. }
             | Self::MoveLocal { .. } => None,
         }
@@ -500,7 +500,9 @@ impl fmt::Display for Action {
             Self::DeleteLocal { uid: Some(_), name, .. } => {
                 write!(f, "remove {name} here: it was deleted on the server")
             }
-            Self::Restore { name, from: Source::Retention, .. } => write!(f, "bring {name} back from what was kept"),
+            Self::Restore { name, from: Source::Retention { .. }, .. } => {
+                write!(f, "bring {name} back from what was kept")
+            }
             Self::Restore { name, from: Source::Trash { uid, .. }, .. } => {
                 write!(f, "bring {name} back: move UID {uid} out of the Trash of the server")
             }

@@ -3,7 +3,7 @@
 //! A batch that removed messages is settled together with a record of them, so that a removal and its record are on the
 //! disk in one commit. Bodies are not in it: they lie in the retention area, or in the server's Trash.
 
-use crate::mail::{BaseName, Fingerprint, Flags, SystemFlag, Uid, UidValidity};
+use crate::mail::{BaseName, Fingerprint, Flags, MailboxName, SystemFlag, Uid, UidValidity};
 use crate::sync::picture::{Known, MailboxId, Pair, Picture, Removing, Side};
 use crate::sync::plan::{Action, Batch, Route, Work};
 use crate::sync::restore::BY_UNDO;
@@ -18,6 +18,8 @@ pub struct Removals {
     pub at: u64,
     /// The mailbox that they left, or came back to.
     pub mailbox: MailboxId,
+    /// Its name on the server then; it may be gone when somebody wants them back.
+    pub name: MailboxName,
     /// Its epoch then.
     pub uid_validity: UidValidity,
     /// What was done with them.
@@ -176,9 +178,8 @@ pub fn interrupted(
                 Action::DeleteLocal { uid: Some(uid), name, .. } if picture.pair(*uid).is_some() && !local(name) => {
                     Outcome::Removed
                 }
-                Action::DeleteLocal { uid: None, name, .. } if picture.local(name).is_some() && !local(name) => {
-                    Outcome::Removed
-                }
+                // It may have come a moment before, and nothing is remembered of it but the plan.
+                Action::DeleteLocal { uid: None, name, .. } if !local(name) => Outcome::Removed,
                 _ => continue,
             };
             found.extend(record(picture, action, &outcome, &keeping));
@@ -190,14 +191,15 @@ pub fn interrupted(
 /// Gathers what was recorded of one mailbox, by what was done.
 pub fn gather(
     at: u64,
-    (mailbox, uid_validity): (MailboxId, UidValidity),
+    (mailbox, name, uid_validity): (MailboxId, &MailboxName, UidValidity),
     found: Vec<(Deed, RemovedMessage)>,
 ) -> Vec<Removals> {
     let mut by_deed: BTreeMap<Deed, Vec<RemovedMessage>> = BTreeMap::new();
     for (deed, message) in found {
         by_deed.entry(deed).or_default().push(message);
     }
-    by_deed.into_iter().map(|(deed, messages)| Removals { at, mailbox, uid_validity, deed, messages }).collect()
+    let removals = |(deed, messages)| Removals { at, mailbox, name: name.clone(), uid_validity, deed, messages };
+    by_deed.into_iter().map(removals).collect()
 }
 
 /// Tells whether the removal came to its end, from the picture of the same epoch: of one that takes several steps, and of one whose message was put back, the
@@ -308,6 +310,17 @@ mod tests {
         let hold = Hold { gone: Side::Remote, set: BY_UNDO, word: Word::Approved };
         let here = Action::DeleteLocal { uid: Some(uid(1)), name: name("a"), inferred: false };
         assert_eq!(place(&picture(None, Some(hold)), &here, &Outcome::Removed, true), None);
+    }
+
+    #[test]
+    fn what_a_mirror_took_away_is_recorded_after_a_crash_although_nothing_was_remembered_of_it() {
+        let actions = vec![Action::DeleteLocal { uid: None, name: name("g"), inferred: true }];
+        let work = Work::Messages { mailbox: MailboxId(1), uid_validity: epoch(), actions, from: BTreeMap::new() };
+        let batches = [Batch { id: BatchId(1), generation: 1, work }];
+        let count = |local: bool| {
+            interrupted(&batches, MailboxId(1), &Picture::new(), &|_| true, &|_| local, &[], true).len()
+        };
+        assert_eq!([count(true), count(false)], [0, 1]);
     }
 
     #[test]

@@ -19,7 +19,10 @@ pub const BY_UNDO: u32 = 0;
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// From the retention area, as a file.
-    Retention,
+    Retention {
+        /// The mailbox that it was in: it may have been deleted since, and made again under another number.
+        mailbox: MailboxId,
+    },
     /// From a mailbox of the server, the Trash.
     Trash {
         /// The mailbox.
@@ -52,9 +55,13 @@ pub fn restored(name: &BaseName, flags: &Flags, stays: bool, uid: Option<Uid>) -
     }
 }
 
-/// What is remembered of a message that was restored and is taken away again: its deletion is ordered.
-pub fn withdrawn(picture: &Picture, uid: Uid) -> Option<Change> {
-    ordered(picture, uid, Side::Local)
+/// What is remembered of a message that was restored and is taken away again: its deletion on the server is ordered, if it
+/// is there.
+pub fn withdrawn(picture: &Picture, uid: Option<Uid>, name: &BaseName) -> Option<Change> {
+    match uid {
+        Some(uid) => ordered(picture, uid, Side::Local),
+        None => picture.local(name).map(|_| Change::Local(name.clone(), None)),
+    }
 }
 
 /// What is remembered in the Trash of a message that was moved back from there: its file is to go as well, and that is no
@@ -90,7 +97,7 @@ pub fn came_back<'b>(
         }
         for action in actions {
             match action {
-                Action::Restore { name, flags, from: Source::Retention, stays, .. }
+                Action::Restore { name, flags, from: Source::Retention { .. }, stays, .. }
                     if local.get(name).is_some() && !is_known(picture, name) =>
                 {
                     let change = restored(name, flags, *stays, None);
@@ -103,7 +110,7 @@ pub fn came_back<'b>(
                 }
                 Action::Withdraw { uid, name, .. } => {
                     if local.get(name).is_none()
-                        && let Some(change) = withdrawn(picture, *uid)
+                        && let Some(change) = withdrawn(picture, *uid, name)
                     {
                         found.push(CameBack { action, uid: None, change });
                     }
@@ -210,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_file_that_came_back_is_known_and_one_that_did_not_is_not() {
-        let batches = batch(vec![restore(Source::Retention)]);
+        let batches = batch(vec![restore(Source::Retention { mailbox: INBOX })]);
         let back = |names: &[&str]| {
             let (picture, none, traces) = (Picture::new(), BTreeSet::new(), BTreeMap::new());
             came_back(&batches, INBOX, &picture, &server(&[]), &maildir(names), &traces, &none).len()

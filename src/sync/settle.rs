@@ -141,7 +141,7 @@ pub fn settle(picture: &Picture, action: &Action, outcome: &Outcome, now: u64) -
         (Action::Restore { name, flags, stays, .. }, Outcome::Restored(uid)) => {
             vec![restored(name, flags, *stays, *uid)]
         }
-        (Action::Withdraw { uid, .. }, Outcome::Removed) => withdrawn(picture, *uid).into_iter().collect(),
+        (Action::Withdraw { uid, name, .. }, Outcome::Removed) => withdrawn(picture, *uid, name).into_iter().collect(),
         // Who asked for it is told the reason; nothing is remembered of it, and it is not tried again by itself.
         (Action::Restore { .. } | Action::Withdraw { .. }, _) | (_, Outcome::Restored(_)) => vec![],
         (

@@ -233,11 +233,9 @@ fn next(plan: &MailboxPlan, found: &Found) -> Vec<String> {
     };
     let acts = plan.actions.iter().filter(|action| match action {
         Action::Fetch { uid, .. } => is_it(Some(*uid), None),
-        Action::SetFlags { uid, name, .. }
-        | Action::DeleteRemote { uid, name, .. }
-        | Action::Withdraw { uid, name, .. } => is_it(Some(*uid), Some(name)),
+        Action::SetFlags { uid, name, .. } | Action::DeleteRemote { uid, name, .. } => is_it(Some(*uid), Some(name)),
         Action::Append { name, .. } | Action::Restore { name, .. } => is_it(None, Some(name)),
-        Action::DeleteLocal { uid, name, .. } => is_it(*uid, Some(name)),
+        Action::DeleteLocal { uid, name, .. } | Action::Withdraw { uid, name, .. } => is_it(*uid, Some(name)),
         Action::CopyRemote { name, .. } | Action::MoveRemote { name, .. } => is_it(None, Some(name)),
         Action::MoveLocal { uid, name, .. } => is_it(Some(*uid), Some(name)),
     });

@@ -4,7 +4,7 @@
 //! and STATUS says no. Here it is gone if its directory is not there, nor its marker anywhere else, beneath a root that is
 //! ours. Even then its messages go through the guard and the retention area, or to the server's Trash.
 
-use crate::mail::{MailboxName, SpecialUse, UidSet, escape};
+use crate::mail::{MailboxName, SpecialUse, Uid, UidSet, escape};
 use crate::maildir::{Error as MaildirError, Folder, FolderMarker, LocalPath, Unavailable, remove_folder};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, Listing};
@@ -12,7 +12,7 @@ use crate::store::Settlement;
 use crate::sync::{Deletion, Hold, MailboxAction, MailboxId, MailboxRecord, Parked, Picture, Side, Word, fits};
 use crate::worker::pass::{Mode, Pass, blocking};
 use crate::worker::{Error, map};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Pass<'_> {
     /// Parks a mailbox that is gone from the server.
@@ -286,13 +286,11 @@ impl Pass<'_> {
         if !fits(&record, identity.as_deref(), Some(selected.uid_validity)) || record.uid_validity.is_none() {
             reason = Some("another mailbox has its name on the server by now".to_owned());
         } else if selected.exists > 0 && approved {
-            reason = self.all_to_trash(id).await?.err();
+            reason = self.all_to_trash(&record).await?.err();
         } else if selected.exists > 0 {
             reason = Some("mail came in meanwhile".to_owned());
         }
-        if reason.is_none()
-            && !self.imap.search(&UidSet::range(crate::mail::Uid::MIN, crate::mail::Uid::MAX)).await?.is_empty()
-        {
+        if reason.is_none() && !self.imap.search(&UidSet::range(Uid::MIN, Uid::MAX)).await?.is_empty() {
             reason = Some("mail came in meanwhile".to_owned());
         }
         if let Some(reason) = reason {
@@ -316,7 +314,8 @@ impl Pass<'_> {
     }
 
     /// Moves everything in the open mailbox to the Trash, which is made if there is none.
-    async fn all_to_trash(&mut self, id: MailboxId) -> Result<Result<(), String>, Error> {
+    async fn all_to_trash(&mut self, of: &MailboxRecord) -> Result<Result<(), String>, Error> {
+        let id = of.id;
         let trash = self.trash_or_reserve();
         let name = match self.records.get(&trash) {
             Some(record) => record.name.clone(),
@@ -325,12 +324,26 @@ impl Pass<'_> {
         if trash == id {
             return Ok(Err("it is the Trash itself".to_owned()));
         }
-        let all = UidSet::range(crate::mail::Uid::MIN, crate::mail::Uid::MAX);
+        let all = UidSet::range(Uid::MIN, Uid::MAX);
         let there: UidSet = self.imap.search(&all).await?.iter().collect();
+        let store = self.store.clone();
+        let picture = blocking(move || Ok(store.picture(id)?)).await?;
+        let from = self.ask_uid_next(trash).await?;
         // Its numbers are others from now on.
         self.statuses.remove(&name);
         match self.imap.move_to(&there, &name).await {
-            Ok(_) => Ok(Ok(())),
+            Ok(told) => {
+                let told = told.filter(|told| from.is_some_and(|(epoch, _)| epoch == told.uid_validity));
+                let count = usize::try_from(there.len()).unwrap_or(usize::MAX);
+                let pairs =
+                    told.and_then(|told| Some(told.source.expand(count)?.into_iter().zip(told.target.expand(count)?)));
+                let told: BTreeMap<Uid, Uid> = pairs.into_iter().flatten().collect();
+                if let Some(from) = from {
+                    let removals = self.record_all_to_trash((of, &picture), (trash, from), &told, &there);
+                    self.settle(Settlement { removals, ..Settlement::default() }).await?;
+                }
+                Ok(Ok(()))
+            }
             Err(ImapError::Refused { refusal, .. }) => {
                 Ok(Err(format!("the server refuses to move its messages to {name}: {refusal}")))
             }

@@ -1,13 +1,13 @@
 //! What was removed and brought back is recorded in the commit that settles it, and forgotten after `keep-deleted`.
 
-use crate::mail::{BaseName, SpecialUse, Uid, UidValidity};
+use crate::mail::{BaseName, MailboxName, SpecialUse, Uid, UidSet, UidValidity};
 use crate::maildir::Retention;
 use crate::store::{Settlement, Store};
 use crate::sync::removal::{Keeping, gather, interrupted, record};
 use crate::sync::restore::{came_back, left, left_trash};
 use crate::sync::{
-    Action, Batch, Change, Deed, Known, LocalView, MailboxId, Outcome, Picture, Removals, RemovedMessage, Removing,
-    Source, Trace, Work,
+    Action, Batch, Change, Deed, Known, LocalView, MailboxId, MailboxRecord, Outcome, Pair, Picture, Removals,
+    RemovedMessage, Removing, Route, Source, Trace, Work,
 };
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
@@ -33,12 +33,13 @@ impl Pass<'_> {
         let keeping = Keeping { expunged, from, went: &went };
         let empty = Picture::new();
         let picture = self.pictures.get(&mailbox).unwrap_or(&empty);
-        let mut found = Vec::new();
+        let (mut found, mut brought) = (Vec::new(), Vec::new());
         for (action, outcome) in actions.iter().zip(outcomes) {
             found.extend(record(picture, action, outcome, &keeping));
             match (action, outcome) {
                 (Action::Restore { number, from, .. }, Outcome::Restored(_)) => {
                     settlement.undone.push(*number);
+                    brought.push((action.name(), outcome));
                     if let Source::Trash { mailbox: trash, uid, .. } = from {
                         settlement.changes.extend(self.out_of_trash(*trash, *uid));
                     }
@@ -48,6 +49,13 @@ impl Pass<'_> {
             }
         }
         self.restored.extend(&settlement.undone);
+        if let Some(back) = &mut self.brought_back {
+            for (name, outcome) in brought {
+                if let Outcome::Restored(uid) = outcome {
+                    back.add(mailbox, name, *uid);
+                }
+            }
+        }
         self.keep_record(settlement, (mailbox, *uid_validity), found);
     }
 
@@ -73,6 +81,9 @@ impl Pass<'_> {
                 settlement.undone.push(*number);
                 self.restored.insert(*number);
             }
+            if let (Some(known), Action::Restore { name, .. }) = (&mut self.brought_back, back.action) {
+                known.add(mailbox, name, back.uid);
+            }
             let none = Keeping { expunged: keeps, from: &BTreeMap::new(), went: &BTreeMap::new() };
             found.extend(record(picture, back.action, &Outcome::Restored(back.uid), &none));
             changes.push(back.change);
@@ -85,12 +96,37 @@ impl Pass<'_> {
     fn keep_record(
         &self,
         settlement: &mut Settlement,
-        of: (MailboxId, UidValidity),
+        (mailbox, uid_validity): (MailboxId, UidValidity),
         found: Vec<(Deed, RemovedMessage)>,
     ) {
-        if !self.job.keep_deleted.is_zero() {
+        if let Some(record) = self.records.get(&mailbox).filter(|_| !self.job.keep_deleted.is_zero()) {
+            let of = (mailbox, &record.name, uid_validity);
             settlement.removals.extend(gather(super::pass::now(), of, found));
         }
+    }
+
+    /// What is to be recorded of a whole mailbox of the server whose messages were moved to the Trash: `from` is the first
+    /// UID that they can have there, `told` where the server says that they are.
+    pub(super) fn record_all_to_trash(
+        &self,
+        (record, picture): (&MailboxRecord, &Picture),
+        (trash, from): (MailboxId, (UidValidity, Uid)),
+        told: &BTreeMap<Uid, Uid>,
+        there: &UidSet,
+    ) -> Vec<Removals> {
+        let Some(uid_validity) = record.uid_validity.filter(|_| !self.job.keep_deleted.is_zero()) else {
+            return Vec::new();
+        };
+        let removed = |(uid, pair): (Uid, &Pair)| {
+            let name = pair.name.clone();
+            let action = Action::DeleteRemote { uid, name, route: Route::Trash(trash), inferred: false };
+            let from = BTreeMap::from([(trash, from)]);
+            let keeping = Keeping { expunged: true, from: &from, went: told };
+            crate::sync::removal::record(picture, &action, &Outcome::Removed, &keeping)
+        };
+        let moved = picture.pairs().filter(|(uid, _)| there.contains(*uid));
+        let found = moved.filter_map(removed).collect();
+        gather(super::pass::now(), (record.id, &record.name, uid_validity), found)
     }
 
     /// What is remembered in the Trash of a message that was moved out of it; nothing if it is not mirrored, or if the
@@ -115,6 +151,8 @@ impl Pass<'_> {
 pub(super) struct Recorded {
     pub number: u64,
     pub mailbox: MailboxId,
+    /// The name of the mailbox then.
+    pub name: MailboxName,
     pub uid_validity: UidValidity,
     pub deed: Deed,
     pub message: RemovedMessage,

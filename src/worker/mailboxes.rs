@@ -22,6 +22,8 @@ pub(super) enum Asked<'a> {
     Only(&'a [String]),
     /// Those that mail may have been moved to or from: new ones are made, and none is renamed or deleted.
     Beside,
+    /// None: those that are in their places are told, and all others wait.
+    Nothing,
 }
 
 impl<'a> Asked<'a> {
@@ -213,6 +215,7 @@ impl Pass<'_> {
         verdicts.retain(|verdict| match asked {
             Asked::All => true,
             Asked::Only(names) => self.is_about(verdict, names),
+            Asked::Nothing => matches!(verdict, MailboxVerdict::Mirror(_)),
             Asked::Beside => matches!(
                 verdict,
                 MailboxVerdict::Mirror(_)
@@ -496,8 +499,14 @@ impl Pass<'_> {
         ids
     }
 
+    /// The path that a mailbox gets; none if it is not wanted, or cannot have one.
+    pub(super) fn place_of(&self, name: &MailboxName) -> Option<String> {
+        let place = self.mapping.to_local(name, self.place.0);
+        place.ok().filter(|_| self.is_wanted(name)).map(|place| place.as_str().to_owned())
+    }
+
     /// The number of a mailbox that is made: the one that it has already if it is known as a Trash that was not mirrored.
-    fn number(&self, name: &MailboxName) -> MailboxId {
+    pub(super) fn number(&self, name: &MailboxName) -> MailboxId {
         // One that has its place is another mailbox, which had this name until now.
         let known = self.records.values().find(|record| record.name == *name && record.path.is_none());
         known.map_or_else(|| self.store.next_mailbox_id(), |record| record.id)
@@ -534,10 +543,9 @@ impl Pass<'_> {
             return id;
         }
         let id = self.store.next_mailbox_id();
-        let (delimiter, prefix) = self.place.clone();
+        let prefix = self.place.1.clone();
         let name = MailboxName::new(&format!("{prefix}Trash")).unwrap_or_else(MailboxName::inbox);
-        let place = self.mapping.to_local(&name, delimiter);
-        let path = place.ok().filter(|_| self.is_wanted(&name)).map(|place| place.as_str().to_owned());
+        let path = self.place_of(&name);
         self.reserved.push(MailboxAction::CreateRemote { mailbox: id, name, path });
         self.trash = Some(id);
         id

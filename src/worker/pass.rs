@@ -15,6 +15,7 @@ use crate::worker::mailboxes::Asked;
 use crate::worker::moves::Waiting;
 use crate::worker::observe::Observed;
 use crate::worker::status::{self, Told};
+use crate::worker::undo::BroughtBack;
 use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history, quiet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -186,6 +187,8 @@ pub(super) struct Pass<'j> {
     pub gone_here: BTreeMap<MailboxId, BTreeSet<BaseName>>,
     /// Where messages of the open batch went on the server.
     pub went: BTreeMap<Uid, Uid>,
+    /// In an undo, what it brought back until now.
+    pub brought_back: Option<BroughtBack>,
     /// The numbers of removals that were taken back.
     pub restored: BTreeSet<u64>,
     /// Those that could not be, with the reason.
@@ -267,6 +270,7 @@ impl<'j> Pass<'j> {
             octets: 0,
             gone_here: BTreeMap::new(),
             went: BTreeMap::new(),
+            brought_back: None,
             restored: BTreeSet::new(),
             not_restored: BTreeMap::new(),
             learnt: 0,
@@ -348,6 +352,7 @@ impl<'j> Pass<'j> {
         observed: &mut BTreeMap<MailboxId, Observed>,
     ) -> Result<Vec<MailboxPlan>, Error> {
         let mut others = match self.mode {
+            Mode::Execute if self.brought_back.is_some() => self.judge_mailboxes(Asked::Nothing).await?,
             Mode::Execute => self.judge_mailboxes(Asked::Beside).await?,
             // What would be made is pretended already.
             Mode::DryRun => {
@@ -452,6 +457,10 @@ impl<'j> Pass<'j> {
 
     /// Takes the checkpoint of every mailbox in which nothing was left to do.
     async fn advance(&mut self, plans: &[MailboxPlan], observed: &BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
+        if self.brought_back.is_some() {
+            // Of what was seen an undo answers a part.
+            return Ok(());
+        }
         let mut mailboxes = Vec::new();
         let moved_from: BTreeSet<MailboxId> =
             plans.iter().flat_map(|plan| &plan.actions).filter_map(|a| a.origin().map(|o| o.mailbox)).collect();

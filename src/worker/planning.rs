@@ -29,6 +29,7 @@ impl Pass<'_> {
                 self.settle(Settlement { changes: vec![(*id, renamed)], ..Settlement::default() }).await?;
                 plan = self.draft_one(&record, seen).await?;
             }
+            self.keep_to_the_undo(&mut plan);
             plans.push(plan);
         }
         Ok(plans)

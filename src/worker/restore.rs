@@ -26,7 +26,7 @@ impl Pass<'_> {
                 Action::Restore { from: Source::Trash { mailbox, uid_validity, uid }, .. } => {
                     out_of.entry((*mailbox, *uid_validity)).or_default().insert(*uid, *number);
                 }
-                Action::Restore { from: Source::Retention, .. } => bodies.push((*number, *action)),
+                Action::Restore { from: Source::Retention { .. }, .. } => bodies.push((*number, *action)),
                 _ => {}
             }
         }
@@ -111,7 +111,9 @@ impl Pass<'_> {
             let here = folder.scan()?.files;
             let mut done = Vec::new();
             for (number, action) in wanted {
-                let Action::Restore { name, flags, print, .. } = action else { continue };
+                let Action::Restore { name, flags, print, from: Source::Retention { mailbox }, .. } = action else {
+                    continue;
+                };
                 let body = kept.iter().rev().find(|kept| kept.is_of(mailbox.0, &name));
                 let (Some(body), false) = (body, here.contains_key(&name)) else {
                     done.push((number, Outcome::Moot));

@@ -5,6 +5,7 @@ use crate::maildir::{Folder, Kept, LocalPath, Retention, Root};
 use crate::sync::removal::is_in_force;
 use crate::sync::{Deed, MailboxId, MailboxRecord, Picture, Place, RemovedMessage};
 use crate::worker::ground::{Ground, prepare};
+use crate::worker::undo::NOT_FROM_THERE;
 use crate::worker::{Error, Job};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ pub struct Undoable {
     pub flags: String,
     /// Its subject, escaped, if its text is on this machine; of a batch, of the newest [`SUBJECTS`].
     pub subject: Option<String>,
+    /// Its mailbox is gone from both sides, and would be made again.
+    pub remakes: bool,
     /// Why it cannot be taken back, as a clause.
     pub obstacle: Option<String>,
 }
@@ -45,10 +48,12 @@ pub fn undoable(job: &Job, since: u64, wanted: &dyn Fn(&str) -> bool) -> Result<
     let mut pictures: BTreeMap<MailboxId, Picture> = BTreeMap::new();
     let mut listed = Vec::new();
     for (first, removals) in store.removals()?.into_iter().rev().filter(|(_, removals)| removals.at >= since) {
-        let Some(record) = records.get(&removals.mailbox) else { continue };
-        if !wanted(&record.name.decoded().unwrap_or_else(|| record.name.as_wire().to_owned())) {
+        let record = records.get(&removals.mailbox);
+        let name = record.map_or(&removals.name, |record| &record.name);
+        if !wanted(&name.decoded().unwrap_or_else(|| name.as_wire().to_owned())) {
             continue;
         }
+        let remakes = record.is_none() && !records.values().any(|record| record.name == *name && record.path.is_some());
         let trashes = removals.messages.iter().filter_map(|message| match message.place {
             Place::Trash { mailbox, .. } => Some(mailbox),
             _ => None,
@@ -61,13 +66,20 @@ pub fn undoable(job: &Job, since: u64, wanted: &dyn Fn(&str) -> bool) -> Result<
         let last = first.saturating_add(removals.messages.len() as u64);
         let mut with_subject = SUBJECTS;
         for (message, number) in removals.messages.iter().rev().zip((first..last).rev()) {
-            let same_epoch = record.uid_validity == Some(removals.uid_validity);
+            let same_epoch = record.is_some_and(|record| record.uid_validity == Some(removals.uid_validity));
             let in_force = !same_epoch || is_in_force(&pictures[&removals.mailbox], removals.deed, message);
             if message.undone || !in_force {
                 continue;
             }
             let body = bodies.iter().rev().find(|kept| kept.is_of(removals.mailbox.0, &message.name));
             let (place, obstacle) = place(message, &records, body);
+            let obstacle = match message.place {
+                Place::Trash { .. } if !job.policy.writes_there() => Some(NOT_FROM_THERE),
+                _ if remakes && !job.policy.writes_there() => {
+                    Some("its mailbox is gone, and none is made in this mode")
+                }
+                _ => obstacle,
+            };
             let opened = match (body, &retention) {
                 _ if with_subject == 0 => None,
                 (Some(body), Some(retention)) => retention.open_kept(body).ok(),
@@ -77,11 +89,12 @@ pub fn undoable(job: &Job, since: u64, wanted: &dyn Fn(&str) -> bool) -> Result<
             listed.push(Undoable {
                 number,
                 at: removals.at,
-                mailbox: record.name.to_string(),
+                mailbox: name.to_string(),
                 deed: removals.deed,
                 place,
                 flags: message.flags.to_string(),
                 subject: opened.and_then(subject),
+                remakes,
                 obstacle: obstacle.map(str::to_owned),
             });
         }

@@ -212,6 +212,121 @@ fn what_cannot_be_kept_for_want_of_room_is_not_removed() {
 }
 
 #[test]
+fn an_undo_does_nothing_else() {
+    let bench = Bench::mirrored(Profile::full(), 6);
+    bench.server.create(USER, "Work");
+    bench.server.deliver(USER, "Work", message(30), &[]);
+    bench.sync().is(0, "1 fetched");
+    remove(&bench, &[1]);
+    bench.server.expunge(USER, "INBOX", &[3]);
+    bench.sync().is(0, "1 removed here, 1 removed on the server");
+    // What waits on both sides goes on waiting: flags, mail, deletions, mailboxes.
+    bench.server.store(USER, "INBOX", &[1], super::support::server::StoreMode::Add, &["\\Flagged"]);
+    bench.server.deliver(USER, "INBOX", message(20), &[]);
+    bench.server.expunge(USER, "INBOX", &[5]);
+    bench.server.create(USER, "New");
+    fs::remove_file(file_of(&bench, 5)).expect("removed");
+    fs::write(bench.maildir().join("INBOX/new/1700000000.mine.here"), message(21)).expect("written");
+    bench.settle();
+    let (there, mark) = (bench.there("INBOX"), bench.server.mark());
+    bench.run(&["undo", "work", "--yes"]).is(0, "2 removals undone");
+    let sent = bench.server.mutating_commands_since(mark);
+    assert!(sent.iter().all(|c| c.starts_with("UID MOVE") || c.starts_with("APPEND")) && sent.len() == 2, "{sent:?}");
+    assert_eq!((bench.there("INBOX"), there), (Some(6), Some(4)));
+    assert_eq!(bench.count("INBOX"), 6, "two are back beside five, less one; the new ones wait");
+    assert!(!bench.maildir().join("New").exists());
+    bench.settle();
+    // The one that is deleted comes to the Trash.
+    bench
+        .sync()
+        .is(0, "1 mailbox made, 2 fetched, 1 uploaded, 1 with other flags, 1 removed here, 1 removed on the server");
+    bench.settle();
+    bench.converged("INBOX", 6);
+}
+
+#[test]
+fn messages_of_a_mailbox_that_was_deleted_come_back_with_it() {
+    for (more, side) in [("delete-mailboxes = \"local\"", "the server"), ("delete-mailboxes = \"remote\"", "here")] {
+        let bench = Bench::new(Profile::full());
+        bench.configure(more);
+        bench.server.create(USER, "Lists");
+        bench.server.create(USER, "Lists/old");
+        for n in 0..3 {
+            bench.server.deliver(USER, "Lists/old", message(n), &["\\Seen"]);
+        }
+        bench.server.deliver(USER, "INBOX", message(9), &[]);
+        bench.sync().is(0, "4 fetched");
+        bench.settle();
+        let before = letters(&bench, "Lists/old");
+        if side == "here" {
+            fs::remove_dir_all(bench.maildir().join("Lists/old")).expect("removed");
+            bench.sync().is(3, "mailtwin approve work/Lists/old");
+            bench.run(&["approve", "work/Lists/old"]).is(0, "");
+            bench.sync().is(0, "");
+        } else {
+            bench.server.delete(USER, "Lists/old");
+            bench.sync().is(0, "3 removed here");
+        }
+        bench.settle();
+        bench.sync().is(0, "");
+        assert_eq!((bench.there("Lists/old"), bench.maildir().join("Lists/old").exists()), (None, false), "{side}");
+
+        let listed = bench.run(&["undo", "work"]);
+        listed.is(0, "Lists/old (deleted since): 3 messages").says("Lists/old would be made again, on both sides");
+        assert_eq!(bench.there("Lists/old"), None, "the list makes nothing");
+        bench.run(&["undo", "work/Lists/old", "--yes"]).is(0, "3 removals undone");
+        bench.settle();
+        bench.converged("Lists/old", 3);
+        assert_eq!(letters(&bench, "Lists/old"), before, "{side}");
+        bench.converged("Trash", 0);
+        // That is undone as well, and the mailbox stays.
+        bench.run(&["undo", "work", "4-6", "--yes"]).is(0, "3 removals undone");
+        bench.settle();
+        bench.sync().is(0, "3 fetched");
+        bench.converged("Trash", 3);
+        bench.converged("Lists/old", 0);
+    }
+}
+
+#[test]
+fn in_a_mirror_what_is_brought_back_stays_here_and_can_be_taken_away_again() {
+    let bench = Bench::new(Profile::full());
+    bench.configure("mode = \"mirror\"");
+    bench.fill(4);
+    bench.sync().is(0, "4 fetched");
+    bench.settle();
+    let before = letters(&bench, "INBOX");
+    bench.server.expunge(USER, "INBOX", &[2]);
+    fs::write(bench.maildir().join("INBOX/new/1700000000.mine.here"), message(21)).expect("written");
+    bench.settle();
+    bench.sync().is(0, "2 removed here");
+    let mark = bench.server.mark();
+    bench.run(&["undo", "work", "--yes"]).is(0, "2 removals undone");
+    bench.settle();
+    bench.sync().is(0, "nothing to do");
+    assert_eq!((letters(&bench, "INBOX").len(), bench.there("INBOX")), (5, Some(3)));
+    assert!(before.iter().all(|(name, letter)| letters(&bench, "INBOX").get(name) == Some(letter)));
+    bench.run(&["undo", "work", "3", "--yes"]).is(0, "1 removal undone");
+    bench.run(&["undo", "work", "3", "--yes"]).is(1, "there is nothing to bring back");
+    bench.settle();
+    bench.sync().is(0, "nothing to do");
+    assert_eq!((bench.count("INBOX"), bench.there("INBOX")), (4, Some(3)));
+    assert_eq!(bench.server.mutating_commands_since(mark), Vec::<String>::new());
+}
+
+#[test]
+fn what_lies_in_the_trash_of_the_server_stays_there_once_nothing_is_changed_there() {
+    let bench = Bench::mirrored(Profile::full(), 3);
+    remove(&bench, &[1]);
+    bench.sync().is(0, "1 removed on the server");
+    bench.configure("mode = \"mirror\"");
+    let mark = bench.server.mark();
+    bench.run(&["undo", "work"]).is(0, "nothing is changed there in this mode").says("there is nothing to bring back");
+    bench.run(&["undo", "work", "1", "--yes"]).is(1, "move it back with another program");
+    assert_eq!(bench.server.mutating_commands_since(mark), Vec::<String>::new());
+}
+
+#[test]
 fn verify_tells_each_difference_and_changes_nothing() {
     let bench = Bench::mirrored(Profile::full(), 4);
     bench.run(&["verify"]).is(0, "work/INBOX: 4 there, 4 here, 4 agreed: all the same");

@@ -715,6 +715,10 @@ pub fn scenarios() -> Vec<Scenario> {
             Archive | .             | e            | = | e            | =
             News    | -             | f            | - | f            | =")
         .only_looks(mirror),
+        s("undo: in a mirror", "
+            INBOX   | a b:S c d | a c d | a b:S d g | a c d | a b:S c d g")
+        .only_looks(mirror)
+        .script(&takes_back),
         s("what is done in a mirror is undone", "
             INBOX   | a b:S c{work} d | = | a:S b:F{x} c g:S | a b:S c{work} d | =
             Archive | e               | = | e:T h            | e               | =")
