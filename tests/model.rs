@@ -8,6 +8,9 @@
 // The count of schedules and what was caught are meant to be read.
 #![allow(clippy::print_stdout)]
 
+#[path = "model/mailboxes.rs"]
+mod mailboxes;
+
 use mailtwin::mail::{BaseName, Fingerprint, FlagChange, Flags, ModSeq, SystemFlag, Uid, UidSet, UidValidity};
 use mailtwin::sync::{
     Action, Arrived, Batch, BatchId, Cause, Change, Checkpoint, Delta, Evidence, HeaderLook, Known, Limits, LocalView,

@@ -2,20 +2,21 @@
 
 use super::job::wait;
 use super::status::count;
-use super::sync::{summarise, watch};
-use super::{Exit, Failure, Output, ask};
+use super::sync::watch;
+use super::{Failure, Output, ask};
 use crate::sync::MailboxId;
 use crate::sync::audit::{Audit, Difference};
 use crate::worker::{Error, Job, Mode, Report, Verified, VerifiedMailbox, doubt, run as run_pass};
 use std::collections::BTreeSet;
 
-/// Tells what a repair would do, asks, and does it. None: nothing was to be repaired, or nobody said that it should be.
+/// Tells what a repair would do, asks, and does it; how its run went. None: nothing was to be repaired, or nobody said that
+/// it should be.
 pub(super) fn repair(
     job: &Job,
     verified: &Verified,
     yes: bool,
     output: &Output,
-) -> Result<Option<Result<(Exit, Report), Error>>, Failure> {
+) -> Result<Option<Result<Report, Error>>, Failure> {
     let account = &job.account;
     let differing: Vec<&VerifiedMailbox> = verified.mailboxes.iter().filter(|m| !m.audit.is_ok()).collect();
     if differing.is_empty() {
@@ -39,8 +40,7 @@ pub(super) fn repair(
     if let Err(error) = doubt(job, &ids) {
         return Ok(Some(Err(error)));
     }
-    let done = wait(watch(job, output, |events| run_pass(job, &only, Mode::Execute, events)))?;
-    Ok(Some(done.map(|report| (summarise(account, &report, Mode::Execute, output), report))))
+    wait(watch(job, output, |events| run_pass(job, &only, Mode::Execute, events))).map(Some)
 }
 
 /// What becomes of the differences of a mailbox when both sides are compared anew, as sentences.

@@ -3,10 +3,11 @@
 use super::job::{failure, job, wait};
 use super::repair::repair;
 use super::status::count;
+use super::sync::summarise;
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::Config;
 use crate::sync::audit::{Audit, Difference};
-use crate::worker::{Error, Verified, VerifiedMailbox, verify};
+use crate::worker::{Error, Mode, Verified, VerifiedMailbox, verify};
 use serde::Serialize;
 
 const AFTER_HELP: &str = "\
@@ -99,8 +100,8 @@ pub(super) fn run(arguments: &VerifyArguments, config: &Config, output: &Output)
                 let mut told = report(name, verified);
                 match repaired {
                     None => exits.push(exit),
-                    Some(Ok((exit, report))) => {
-                        exits.push(exit);
+                    Some(Ok(report)) => {
+                        exits.push(summarise(name, &report, Mode::Execute, output));
                         told.repaired = Some(report);
                     }
                     Some(Err(error)) => {

@@ -317,9 +317,8 @@ mod tests {
         let actions = vec![Action::DeleteLocal { uid: None, name: name("g"), inferred: true }];
         let work = Work::Messages { mailbox: MailboxId(1), uid_validity: epoch(), actions, from: BTreeMap::new() };
         let batches = [Batch { id: BatchId(1), generation: 1, work }];
-        let count = |local: bool| {
-            interrupted(&batches, MailboxId(1), &Picture::new(), &|_| true, &|_| local, &[], true).len()
-        };
+        let count =
+            |local: bool| interrupted(&batches, MailboxId(1), &Picture::new(), &|_| true, &|_| local, &[], true).len();
         assert_eq!([count(true), count(false)], [0, 1]);
     }
 

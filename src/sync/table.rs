@@ -5,7 +5,7 @@
 //! whose directory is gone is asked about. Whether a mailbox is the one that is remembered, `identity` tells.
 
 use crate::mail::{MailboxName, SpecialUse, UidValidity, escape};
-use crate::sync::identity::There;
+use crate::sync::identity::{There, fits};
 use crate::sync::mailbox::{MailboxRecord, Parked};
 use crate::sync::picture::{MailboxId, Word};
 use crate::sync::policy::Sides;
@@ -188,23 +188,40 @@ enum Here {
     Gone,
 }
 
+/// A remembered mailbox, and what follows for it.
+struct Judged<'a> {
+    record: &'a MailboxRecord,
+    path: &'a String,
+    there: &'a There,
+    here: Here,
+    verdict: Option<MailboxVerdict>,
+}
+
 /// Judges every mailbox.
 pub fn judge(sides: &Mailboxes<'_>) -> Vec<MailboxVerdict> {
-    let mut verdicts = Vec::new();
+    // A Trash that was not mirrored has no place here as yet; if it is wanted now, it is like any other.
+    let mirrored = sides.records.iter().filter_map(|record| Some((record, record.path.as_ref()?)));
+    let mut judged: Vec<Judged<'_>> = mirrored
+        .map(|(record, path)| {
+            let (here, there) = (sides.locate(record), sides.there.get(&record.id).unwrap_or(&There::Gone));
+            let is_wanted = sides.wanted.contains(&record.id);
+            let verdict = if is_wanted { sides.judge_record(record, there, &here) } else { None };
+            Judged { record, path, there, here, verdict }
+        })
+        .collect();
+    refuse_conflicts(&mut judged, sides);
     let mut names: BTreeSet<&MailboxName> = BTreeSet::new();
     // In small letters: two that a file system without case would melt into one get no second Maildir.
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut left: BTreeSet<&str> = BTreeSet::new();
     let mut claimed: BTreeSet<&str> = BTreeSet::new();
-    for record in sides.records {
-        // A Trash that was not mirrored has no place here as yet; if it is wanted now, it is like any other.
-        let Some(path) = &record.path else { continue };
-        let here = sides.locate(record);
-        let there = sides.there.get(&record.id).unwrap_or(&There::Gone);
-        if *there == There::Same {
-            names.insert(&record.name);
+    for Judged { record, path, there, here, verdict } in &judged {
+        match there {
+            There::Same => drop(names.insert(&record.name)),
+            There::Renamed(name) => names.extend(sides.listed.iter().map(|l| &l.name).filter(|listed| *listed == name)),
+            There::Another | There::Gone => {}
         }
-        match &here {
+        match here {
             Here::Moved(at) => {
                 let (at, _) = sides.directories.get_key_value(at).expect("it was found there");
                 claimed.insert(at);
@@ -213,13 +230,7 @@ pub fn judge(sides: &Mailboxes<'_>) -> Vec<MailboxVerdict> {
             Here::Same => drop(claimed.insert(path)),
             Here::Broken(_) | Here::Gone => {}
         }
-        let verdict = if sides.wanted.contains(&record.id) { sides.judge_record(record, there, &here) } else { None };
-        if let There::Renamed(name) = there
-            && let Some(listed) = sides.listed.iter().find(|l| l.name == *name)
-        {
-            names.insert(&listed.name);
-        }
-        match &verdict {
+        match verdict {
             Some(MailboxVerdict::RenameLocal { from, to, .. }) => {
                 if from != to {
                     left.insert(path);
@@ -230,9 +241,8 @@ pub fn judge(sides: &Mailboxes<'_>) -> Vec<MailboxVerdict> {
             Some(MailboxVerdict::Forget(_)) => {}
             _ => drop(taken.insert(path.to_lowercase())),
         }
-        verdicts.extend(verdict);
     }
-    refuse_conflicts(&mut verdicts, sides);
+    let mut verdicts: Vec<MailboxVerdict> = judged.into_iter().filter_map(|judged| judged.verdict).collect();
     let vacant = |path: &str| !sides.directories.contains_key(path) || left.contains(path);
     for mailbox in sides.listed.iter().filter(|l| l.standing == Standing::Wanted && !names.contains(&l.name)) {
         let what = mailbox.name.to_string();
@@ -372,6 +382,9 @@ impl Mailboxes<'_> {
                         overruled: false,
                     }),
                     Ok(_) if !directory.is_wanted => left_out("`mailboxes` excludes that name".into()),
+                    Ok(_) if !self.is_unchanged(record, &record.name) => {
+                        left_out("the server made its mailbox anew, or numbered it anew".into())
+                    }
                     Ok(to) => Some(MailboxVerdict::RenameRemote {
                         mailbox: id,
                         from: record.name.clone(),
@@ -383,12 +396,20 @@ impl Mailboxes<'_> {
         }
     }
 
+    /// Tells whether nothing speaks against the mailbox of that name being the one that is remembered.
+    fn is_unchanged(&self, record: &MailboxRecord, name: &MailboxName) -> bool {
+        let named = self.listed.iter().find(|l| l.name == *name);
+        named.is_some_and(|l| fits(record, l.identity.as_deref(), l.uid_validity))
+    }
+
     fn judge_gone_here(&self, record: &MailboxRecord, name: &MailboxName) -> MailboxVerdict {
         let (mailbox, name) = (record.id, name.clone());
         match record.hold.map(|hold| hold.word) {
             Some(Word::Rejected) => MailboxVerdict::Restore(mailbox),
             // Whatever anybody says: every account has one.
             _ if name.is_inbox() => MailboxVerdict::GoneHere { mailbox, name },
+            // Nobody meant the one that has its name by now.
+            _ if !self.is_unchanged(record, &name) => MailboxVerdict::GoneHere { mailbox, name },
             Some(Word::Approved) => MailboxVerdict::DeleteRemote { mailbox, name, approved: true },
             Some(Word::Waiting) | None if self.delete.remote => {
                 MailboxVerdict::DeleteRemote { mailbox, name, approved: false }
@@ -443,11 +464,13 @@ impl Mailboxes<'_> {
 }
 
 /// Leaves out the renames whose target somebody else has, and who does not leave it in the same pass.
-fn refuse_conflicts(verdicts: &mut [MailboxVerdict], sides: &Mailboxes<'_>) {
+fn refuse_conflicts(judged: &mut [Judged<'_>], sides: &Mailboxes<'_>) {
+    let mut verdicts: Vec<&mut MailboxVerdict> =
+        judged.iter_mut().filter_map(|judged| judged.verdict.as_mut()).collect();
     loop {
         let mut names_left: BTreeSet<MailboxName> = BTreeSet::new();
         let mut paths_left: BTreeSet<String> = BTreeSet::new();
-        for verdict in verdicts.iter() {
+        for verdict in &verdicts {
             match verdict {
                 MailboxVerdict::RenameRemote { from, .. } => drop(names_left.insert(from.clone())),
                 MailboxVerdict::RenameLocal { from, to, .. } if from != to => drop(paths_left.insert(from.clone())),
@@ -464,7 +487,7 @@ fn refuse_conflicts(verdicts: &mut [MailboxVerdict], sides: &Mailboxes<'_>) {
             _ => false,
         });
         let Some(at) = refused else { return };
-        let (what, reason) = match &verdicts[at] {
+        let (what, reason) = match &*verdicts[at] {
             MailboxVerdict::RenameLocal { name, to, .. } => (
                 name.to_string(),
                 format!("it was renamed on the server, and another directory is in its place {}", escape(to)),
@@ -475,7 +498,7 @@ fn refuse_conflicts(verdicts: &mut [MailboxVerdict], sides: &Mailboxes<'_>) {
             ),
             _ => return,
         };
-        verdicts[at] = MailboxVerdict::LeftOut { what, reason, failed: true };
+        *verdicts[at] = MailboxVerdict::LeftOut { what, reason, failed: true };
     }
 }
 

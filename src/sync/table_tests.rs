@@ -125,6 +125,37 @@ fn a_mailbox_that_is_gone_from_the_server_is_not_uploaded_again() {
 }
 
 #[test]
+fn nobody_meant_the_mailbox_that_has_the_name_by_now() {
+    let epoch = |number| UidValidity::new(number);
+    let known = MailboxRecord { uid_validity: epoch(7), ..record(1, "A") };
+    let anew = || [Listed { uid_validity: epoch(9), ..listed("A") }];
+    // Its directory was renamed: the other mailbox is not.
+    let moved = scene(std::slice::from_ref(&known), &anew(), &[directory("B", Some(1))]).judged();
+    assert!(matches!(moved[..], [MailboxVerdict::LeftOut { failed: true, .. }]), "{moved:?}");
+    // Its directory is gone: whatever was said, the other one is not deleted.
+    let hold = Some(Hold { gone: Side::Local, set: 1, word: Word::Approved });
+    let asked = MailboxVerdict::GoneHere { mailbox: ONE, name: name("A") };
+    for delete in [Sides::NONE, Sides::BOTH] {
+        let approved = MailboxRecord { hold, ..known.clone() };
+        let scene = Scene { delete, ..scene(&[approved], &anew(), &[]) };
+        assert_eq!(scene.judged(), std::slice::from_ref(&asked));
+    }
+}
+
+#[test]
+fn a_place_is_not_given_away_by_a_rename_that_is_refused() {
+    // The first is called as the second was, whose directory stays where it is; a new one has the name of the first.
+    let told = |text: &str, identity: &str| Listed { identity: Some(identity.into()), ..listed(text) };
+    let known = |id, text, identity: &str| MailboxRecord { identity: Some(identity.into()), ..record(id, text) };
+    let records = [known(1, "A", "F1"), known(2, "B", "F2")];
+    let judged =
+        scene(&records, &[told("A", "F9"), told("B", "F1")], &[directory("A", Some(1)), directory("B", Some(2))]);
+    let judged = judged.judged();
+    assert!(!judged.iter().any(|verdict| matches!(verdict, MailboxVerdict::CreateLocal { .. })), "{judged:?}");
+    assert_eq!(judged.iter().filter(|v| matches!(v, MailboxVerdict::LeftOut { failed: true, .. })).count(), 2);
+}
+
+#[test]
 fn a_directory_that_is_gone_is_asked_about() {
     let gone = |record| scene(&[record], &[listed("A")], &[]);
     let asked = MailboxVerdict::GoneHere { mailbox: ONE, name: name("A") };

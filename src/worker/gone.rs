@@ -266,8 +266,13 @@ impl Pass<'_> {
         // The last look: a directory that came back keeps its mailbox.
         let place = record.path.as_deref().and_then(LocalPath::new);
         let is_missing = blocking(move || {
-            let opened = place.map(|place| Folder::open(&root, &place));
-            Ok(matches!(opened, Some(Err(MaildirError::Unavailable(Unavailable::FolderMissing)))))
+            let found = place.map(|place| Folder::open(&root, &place).and_then(|folder| folder.marker()));
+            Ok(match found {
+                Some(Err(MaildirError::Unavailable(Unavailable::FolderMissing))) => true,
+                // Another mailbox has moved to its place.
+                Some(Ok(Some(marker))) => marker.id != id.0,
+                Some(Ok(None) | Err(_)) | None => false,
+            })
         });
         if !is_missing.await? || name.is_inbox() {
             return Ok(false);

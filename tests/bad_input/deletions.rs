@@ -1,6 +1,6 @@
 //! Files that are missing: nothing is deleted on the server before it is certain, and much is not without a person.
 
-use super::bench::{Bench, copy};
+use super::bench::{Bench, USER, copy, message};
 use super::support::server::Profile;
 
 #[test]
@@ -57,7 +57,7 @@ fn what_is_held_dissolves_when_the_files_return() {
 fn a_folder_whose_directory_is_gone_loses_nothing_on_the_server() {
     let bench = Bench::mirrored(Profile::full(), 3);
     bench.server.create("me", "Work");
-    bench.server.deliver("me", "Work", super::bench::message(20), &[]);
+    bench.server.deliver("me", "Work", message(20), &[]);
     bench.sync().is(0, "");
     std::fs::rename(bench.maildir().join("Work"), bench.path("kept")).expect("moved");
     bench.fill(1);
@@ -98,4 +98,26 @@ fn one_message_that_was_removed_is_moved_to_the_trash() {
     bench.settle();
     bench.sync().is(0, "");
     assert_eq!((bench.there("INBOX"), bench.there("Trash")), (Some(9), Some(1)));
+}
+
+#[test]
+fn a_mailbox_goes_although_another_has_moved_to_the_place_of_its_directory() {
+    let bench = Bench::new(Profile::full());
+    for (mailbox, number) in [("A", 1), ("B", 2)] {
+        bench.server.create(USER, mailbox);
+        bench.server.deliver(USER, mailbox, message(number), &[]);
+    }
+    bench.sync().is(0, "2 fetched");
+    std::fs::remove_dir_all(bench.maildir().join("A")).expect("removed");
+    std::fs::rename(bench.maildir().join("B"), bench.maildir().join("A")).expect("renamed");
+    bench.settle();
+    bench.sync().is(1, "mailtwin approve work/A");
+    bench.run(&["approve", "work/A"]).is(0, "");
+    bench.settle();
+    bench.run(&["sync"]);
+    assert_eq!((bench.there("A"), bench.there("Trash")), (None, Some(1)));
+    bench.settle();
+    bench.sync().is(0, "");
+    assert_eq!((bench.there("A"), bench.there("B")), (Some(1), None));
+    bench.converged("A", 1);
 }
