@@ -1,14 +1,15 @@
 //! The base name of a Maildir file: the local identity of a message.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::sync::Arc;
 
 /// The part of a Maildir file name before `:2,`; it survives flag changes and the move from `new` to `cur`.
 ///
 /// Bytes, not text: a reader may have put anything there. Never empty, without `/` and NUL, and it does not
-/// begin with a dot (such files are no messages). A report for people has it as an escaped text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-pub struct BaseName(Box<[u8]>);
+/// begin with a dot (such files are no messages). Clones share the bytes. A report for people has it as an escaped text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BaseName(Arc<[u8]>);
 
 impl BaseName {
     /// Makes a base name of bytes; `None` if no message can have that name.
@@ -28,8 +29,14 @@ impl Serialize for BaseName {
         if serializer.is_human_readable() {
             serializer.collect_str(self)
         } else {
-            serializer.serialize_newtype_struct("BaseName", &self.0)
+            serializer.serialize_newtype_struct("BaseName", &*self.0)
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for BaseName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.into()))
     }
 }
 

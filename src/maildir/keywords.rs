@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const FILE: &[u8] = b"dovecot-keywords";
+pub(super) const FILE: &[u8] = b"dovecot-keywords";
 /// Where Dovecot, too, writes the next table; only who has the lock may touch it.
 const DRAFT: &[u8] = b"dovecot-keywords.lock";
 const LOCK: &[u8] = b"dovecot-uidlist.lock";

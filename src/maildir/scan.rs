@@ -5,7 +5,7 @@
 
 use crate::mail::{BaseName, Flags};
 use crate::maildir::dir::{Listing, kind};
-use crate::maildir::{Error, FileName, Folder, Letters, Unavailable};
+use crate::maildir::{Error, FileName, Folder, Letters, Unavailable, keywords};
 use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,8 @@ pub struct ScannedFile {
 pub struct FolderTimes {
     new: DirTimes,
     cur: DirTimes,
+    /// The file that tells what letters mean, if there is one.
+    keywords: Option<DirTimes>,
     /// When these were read, in nanoseconds since 1970.
     read_at: i64,
 }
@@ -113,16 +115,19 @@ impl Folder {
         })
     }
 
-    /// The times of `new` and `cur` now. Fails if either is no longer the directory that was opened.
+    /// The times of `new`, `cur` and `dovecot-keywords` now. Fails if either is no longer the directory that was opened.
     pub fn times(&self) -> Result<FolderTimes, Error> {
         let now = nanos(SystemTime::now());
-        Ok(FolderTimes { new: self.dir_times(Subdir::New)?, cur: self.dir_times(Subdir::Cur)?, read_at: now })
+        let (new, cur) = (self.dir_times(Subdir::New)?, self.dir_times(Subdir::Cur)?);
+        let keywords = self.dirs.folder.stat(keywords::FILE)?.map(|stat| DirTimes::of(&stat));
+        Ok(FolderTimes { new, cur, keywords, read_at: now })
     }
 
     /// Tells whether the folder certainly holds what it held when `times` were read by a scan. No means: scan.
     pub fn unchanged_since(&self, times: &FolderTimes) -> Result<bool, Error> {
         let now = self.times()?;
-        Ok((now.new, now.cur) == (times.new, times.cur) && times.are_trusted())
+        let is_same = (now.new, now.cur, now.keywords) == (times.new, times.cur, times.keywords);
+        Ok(is_same && times.are_trusted())
     }
 
     fn dir_times(&self, subdir: Subdir) -> Result<DirTimes, Error> {
@@ -132,16 +137,22 @@ impl Folder {
         if (stat.st_dev, stat.st_ino) != (own.st_dev, own.st_ino) {
             return Err(missing());
         }
-        Ok(DirTimes {
-            inode: stat.st_ino,
-            modified: timestamp(stat.st_mtime, stat.st_mtime_nsec),
-            changed: timestamp(stat.st_ctime, stat.st_ctime_nsec),
-        })
+        Ok(DirTimes::of(&stat))
     }
 
     /// Finds a message by its base name, wherever a reader moved it; `None` if it is in no directory.
     pub(super) fn find(&self, base: &BaseName) -> Result<Option<ScannedFile>, Error> {
         Ok(self.scan()?.files.remove(base))
+    }
+}
+
+impl DirTimes {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            inode: stat.st_ino,
+            modified: timestamp(stat.st_mtime, stat.st_mtime_nsec),
+            changed: timestamp(stat.st_ctime, stat.st_ctime_nsec),
+        }
     }
 }
 
@@ -154,7 +165,8 @@ impl FolderTimes {
     }
 
     fn are_trusted(&self) -> bool {
-        let newest = [self.new, self.cur].into_iter().map(|t| t.modified.max(t.changed)).fold(i64::MIN, i64::max);
+        let all = [Some(self.new), Some(self.cur), self.keywords].into_iter().flatten();
+        let newest = all.map(|t| t.modified.max(t.changed)).fold(i64::MIN, i64::max);
         newest.saturating_add(DISTRUST.as_nanos() as i64) < self.read_at
     }
 }
@@ -301,6 +313,10 @@ mod tests {
         let mut times = folder.scan().expect("scanned").times;
         assert!(!folder.unchanged_since(&times).expect("compared"), "changed just now");
         times.read_at += 3_000_000_000;
+        assert!(folder.unchanged_since(&times).expect("compared"));
+        std::fs::write(tmp.path().join("INBOX/dovecot-keywords"), "0 work\n").expect("written");
+        assert!(!folder.unchanged_since(&times).expect("compared"), "letters have a meaning now");
+        times = FolderTimes { read_at: times.read_at, ..folder.times().expect("read") };
         assert!(folder.unchanged_since(&times).expect("compared"));
         touch(tmp.path(), "cur/2.b:2,");
         assert!(!folder.unchanged_since(&times).expect("compared"));

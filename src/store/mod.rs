@@ -17,7 +17,7 @@ mod witness;
 
 pub use error::Error;
 pub use open::Health;
-pub use record::FORMAT;
+pub use record::{FORMAT, Sum as Seal};
 
 use crate::step;
 use crate::sync::{
@@ -199,6 +199,14 @@ impl Store {
         let (picture, names) = picture::read(&self.database, mailbox, memory.seal(mailbox))?;
         memory.names.insert(mailbox, names);
         Ok(picture)
+    }
+
+    /// What the picture of a mailbox adds up to: with the same seal it is the same picture.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn seal(&self, mailbox: MailboxId) -> Result<Seal, Error> {
+        Ok(self.usable()?.seal(mailbox))
     }
 
     /// Stores that this work is about to begin, in one commit, and returns it as numbered batches.

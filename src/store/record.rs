@@ -36,7 +36,7 @@ pub(super) struct Header {
 
 /// What a set of stored parts adds up to, in any order: by it a part that was lost, or that came back, is missed.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct Sum {
+pub struct Sum {
     count: u32,
     checksums: u64,
 }

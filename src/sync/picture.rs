@@ -257,6 +257,17 @@ impl Picture {
         paired.map(|(_, pair)| &pair.name).chain(self.lone_local.keys())
     }
 
+    /// Tells whether it consists of whole messages on which both sides agree, and nothing waits for anything.
+    pub fn is_plain(&self) -> bool {
+        let is_agreed = |pair: &Pair| {
+            let Pair { name, remote, local, hold, removing, trouble, .. } = pair;
+            let differs = remote.is_some() || local.is_some();
+            !(differs || hold.is_some() || removing.is_some() || trouble.is_some() || name.is_stub())
+        };
+        self.lone_local.is_empty()
+            && self.uids.values().all(|known| matches!(known, Known::Pair(pair) if is_agreed(pair)))
+    }
+
     /// Tells whether something waits that no delta will name: the mailbox is then never "unchanged".
     pub fn has_due(&self, now: u64) -> bool {
         let lone_due = |lone: &Lone| match &lone.why {

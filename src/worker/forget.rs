@@ -7,6 +7,7 @@ use crate::maildir::{Folder, LocalPath, Owner, Retention, Root, RootState, State
 use crate::store::Store;
 use crate::worker::{Error, Job, status};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// What there is to forget of an account, or was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -102,11 +103,11 @@ fn survey(job: &Job, store: &Store) -> Result<(Option<Marked>, Forgotten), Error
 
 fn held(store: &Store) -> Result<u64, Error> {
     let records = store.mailboxes()?.into_iter().map(|record| (record.id, record));
-    let records = records.collect::<std::collections::BTreeMap<_, _>>();
-    let mut pictures = std::collections::BTreeMap::new();
+    let records = records.collect::<BTreeMap<_, _>>();
+    let mut pictures = BTreeMap::new();
     for id in records.keys() {
         pictures.insert(*id, store.picture(*id)?);
     }
-    let shown = status::mailboxes(&records, &pictures);
+    let shown = status::mailboxes(&records, &pictures, &BTreeMap::new());
     Ok(shown.iter().flat_map(|mailbox| &mailbox.held).map(|set| set.deletions).sum())
 }

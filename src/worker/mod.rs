@@ -32,6 +32,7 @@ mod quiet;
 mod recovery;
 mod remove;
 mod rename;
+mod rest;
 mod restore;
 pub mod status;
 mod stubs;

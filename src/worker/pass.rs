@@ -14,6 +14,7 @@ use crate::worker::labels::Fetched;
 use crate::worker::mailboxes::Asked;
 use crate::worker::moves::Waiting;
 use crate::worker::observe::Observed;
+use crate::worker::rest::Rest;
 use crate::worker::status::{self, Told};
 use crate::worker::undo::BroughtBack;
 use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history, quiet};
@@ -93,10 +94,12 @@ async fn attempt(
         Task::TakeBack(numbers) => pass.take_back(numbers).await,
     };
     let Pass { imap, mut report, records, pictures, store, restored, not_restored, former, uploads, .. } = pass;
+    let (rests, resting) = (pass.rests, pass.resting);
     told.former = former;
     told.uploads = Some(uploads);
     *undone = Undone { done: restored, left: not_restored };
-    told.mailboxes = status::mailboxes(&records, &pictures);
+    let at_rest = |id: &MailboxId| Some((*id, rests.get(id)?.checkpoint.messages));
+    told.mailboxes = status::mailboxes(&records, &pictures, &resting.iter().filter_map(at_rest).collect());
     report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
     quiet::heed(&store, done).await?;
     if mode == Mode::Execute {
@@ -207,6 +210,10 @@ pub(super) struct Pass<'j> {
     pub waiting: Option<Waiting>,
     /// They were waited for.
     pub looked_again: bool,
+    /// What mailboxes looked like when nothing was left to do in them.
+    pub rests: BTreeMap<MailboxId, Rest>,
+    /// Those at which this pass does not look, since they look so still.
+    pub resting: BTreeSet<MailboxId>,
     pub report: Report,
 }
 
@@ -280,6 +287,8 @@ impl<'j> Pass<'j> {
             evidence: Evidence::default(),
             waiting: None,
             looked_again: false,
+            rests: BTreeMap::new(),
+            resting: BTreeSet::new(),
             report: Report { notices: ground.notice.into_iter().collect(), ..Report::default() },
         })
     }
@@ -290,8 +299,11 @@ impl<'j> Pass<'j> {
             self.found_root().await?;
         }
         self.resume_mailboxes().await?;
-        let dirty = self.judge_mailboxes(Asked::of(only)).await?;
-        self.rounds(dirty, !only.is_empty()).await
+        let mut dirty = self.judge_mailboxes(Asked::of(only)).await?;
+        self.resting = self.resting(&dirty).await?;
+        dirty.retain(|id| !self.resting.contains(id));
+        self.rounds(dirty, !only.is_empty() || !self.resting.is_empty()).await?;
+        self.keep_rests().await
     }
 
     /// Observes, plans and executes until nothing is left to do in these mailboxes; `is_part`: the account has more.
@@ -464,8 +476,8 @@ impl<'j> Pass<'j> {
         let mut mailboxes = Vec::new();
         let moved_from: BTreeSet<MailboxId> =
             plans.iter().flat_map(|plan| &plan.actions).filter_map(|a| a.origin().map(|o| o.mailbox)).collect();
-        let emptying = &self.emptying;
-        let is_left = |id: &MailboxId| moved_from.contains(id) || emptying.contains(id);
+        let left: BTreeSet<MailboxId> = moved_from.union(&self.emptying).copied().collect();
+        let is_left = |id: &MailboxId| left.contains(id);
         for plan in plans.iter().filter(|plan| plan.actions.is_empty() && !is_left(&plan.mailbox)) {
             let (Some(record), Some(seen)) = (self.records.get_mut(&plan.mailbox), observed.get(&plan.mailbox)) else {
                 continue;
@@ -481,10 +493,15 @@ impl<'j> Pass<'j> {
                 mailboxes.push(record.clone());
             }
         }
-        if mailboxes.is_empty() {
-            return Ok(());
+        if !mailboxes.is_empty() {
+            self.settle(Settlement { mailboxes, ..Settlement::default() }).await?;
         }
-        self.settle(Settlement { mailboxes, ..Settlement::default() }).await
+        for plan in plans.iter().filter(|plan| plan.is_empty() && !is_left(&plan.mailbox)) {
+            if let Some(seen) = observed.get(&plan.mailbox) {
+                self.note_rest(plan.mailbox, seen)?;
+            }
+        }
+        Ok(())
     }
 
     /// Commits to the memory; a dry run forgets.

@@ -269,14 +269,17 @@ pub(super) struct Told {
     pub former: Vec<String>,
 }
 
-/// What is to be shown of the mailboxes.
+/// What is to be shown of the mailboxes; of those at `rest` it is known that both sides have so many messages.
 pub(super) fn mailboxes(
     records: &BTreeMap<MailboxId, MailboxRecord>,
     pictures: &BTreeMap<MailboxId, Picture>,
+    rest: &BTreeMap<MailboxId, u32>,
 ) -> Vec<MailboxStatus> {
     let mut shown = Vec::new();
-    let looked_at =
-        |record: &&MailboxRecord| pictures.contains_key(&record.id) || record.parked.is_some() || record.hold.is_some();
+    let looked_at = |record: &&MailboxRecord| {
+        let is_seen = pictures.contains_key(&record.id) || rest.contains_key(&record.id);
+        is_seen || record.parked.is_some() || record.hold.is_some()
+    };
     for record in records.values().filter(|record| record.path.is_some()).filter(looked_at) {
         let nothing = Picture::new();
         let picture = pictures.get(&record.id).unwrap_or(&nothing);
@@ -333,7 +336,7 @@ pub(super) fn mailboxes(
         shown.push(MailboxStatus {
             name: record.name.to_string(),
             local: record.path.as_deref().map(escape),
-            messages: picture.pairs().count() as u64,
+            messages: rest.get(&record.id).map_or(picture.pairs().count() as u64, |messages| u64::from(*messages)),
             held: whole.into_iter().chain(held).collect(),
             filtered: picture.uids().filter(|(_, known)| is_filtered(known)).count() as u64,
             stubs: picture.pairs().filter(|(_, pair)| pair.name.is_stub()).count() as u64,
