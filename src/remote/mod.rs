@@ -1,6 +1,7 @@
 //! A mailbox elsewhere: how to reach a server, prove who we are, and speak with it.
 
 pub mod auth;
+mod body;
 mod child;
 pub mod connect;
 pub mod endpoint;
@@ -12,7 +13,8 @@ pub mod secret;
 pub mod session;
 pub mod tls;
 
-pub use endpoint::{Endpoint, Mechanism, Pin, Secret, Security, Target, TlsOptions, TlsVersion};
+pub use body::BodyChunk;
+pub use endpoint::{Endpoint, Mechanism, Pin, Protocol, Secret, Security, Target, TlsOptions, TlsVersion};
 pub use error::{Error, Refusal};
 pub use quirks::{Overrides, Quirks};
 pub use sasl::Sasl;
