@@ -7,6 +7,7 @@ pub mod connect;
 pub mod endpoint;
 pub mod error;
 pub mod imap;
+pub mod pop3;
 pub mod quirks;
 pub mod sasl;
 pub mod secret;
