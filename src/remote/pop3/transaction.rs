@@ -116,7 +116,8 @@ impl Transaction {
 
     /// Fetches messages; their bodies go into `sink` while they arrive, under their message numbers.
     ///
-    /// A message that arrived is told through `landings` when it is proven that the reply was its own, some messages later.
+    /// A message that arrived is told through `landings` when it is proven that the reply was its own, up to 32 messages
+    /// later.
     /// Believe no body before, and after an error none that was not told. While the sink is full nothing is read from the
     /// server. The result names the messages that the server refused.
     ///
@@ -142,7 +143,7 @@ impl Transaction {
             }
         }
         let mut refusals = BTreeMap::new();
-        let mut unproven: Vec<(&Message, u64)> = Vec::new();
+        let (mut unproven, mut proven) = (Vec::new(), Vec::new());
         let mut flight = Flight::new(&commands, self.pipelining());
         while let Some(number) = self.connection.fly(&mut flight).await? {
             match legs[number] {
@@ -154,17 +155,20 @@ impl Transaction {
                 Leg::Prove(message) if refusals.contains_key(&message.number) => {
                     let _ = self.connection.reply().await?;
                 }
+                // A mail that ends too early may hold what reads as this answer too, but then the next one is another.
                 Leg::Prove(message) => {
                     self.prove(message).await?;
-                    self.land(&mut unproven, landings);
+                    self.land(&mut proven, landings);
+                    std::mem::swap(&mut proven, &mut unproven);
                 }
             }
         }
         if let Some((message, _)) = unproven.last() {
             self.connection.send(&question(message)).await?;
             self.prove(message).await?;
-            self.land(&mut unproven, landings);
         }
+        proven.append(&mut unproven);
+        self.land(&mut proven, landings);
         Ok(refusals)
     }
 
@@ -249,8 +253,8 @@ impl Transaction {
         self.connection.protocol(format!("what was asked about message {number} is answered with something else"))
     }
 
-    fn land(&mut self, unproven: &mut Vec<(&Message, u64)>, landings: &mpsc::UnboundedSender<Landing>) {
-        for (message, octets) in unproven.drain(..) {
+    fn land(&mut self, proven: &mut Vec<(&Message, u64)>, landings: &mpsc::UnboundedSender<Landing>) {
+        for (message, octets) in proven.drain(..) {
             self.landed.insert(message.number);
             // Nobody may be listening any more; the sink tells that.
             let _ = landings.send(Landing { number: message.number, octets });

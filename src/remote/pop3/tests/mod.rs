@@ -1,5 +1,6 @@
 //! Dialogues with a scripted server: `C:` is what the client must say, `S:` what the server answers.
 
+mod babbling;
 mod deleting;
 mod framing;
 mod listing;

@@ -120,6 +120,23 @@ async fn a_server_that_lets_a_mail_end_early_is_believed_nothing() {
 }
 
 #[tokio::test]
+async fn a_mail_that_holds_the_proof_as_well_is_found_out_by_the_next() {
+    let messages: Vec<Message> = (1..=17).map(|n| message_of(n, 10)).collect();
+    let mut script: Vec<String> = (1..=16).map(|n| format!("C: RETR {n}")).collect();
+    script.extend(["C: UIDL 16", "C: RETR 17", "C: UIDL 17"].map(str::to_owned));
+    script.extend(vec!["S: +OK\r\nhi\r\n.".to_owned(); 15]);
+    script.push("RAW: +OK\r\n.\r\n+OK 16 x\r\n+OK\r\nforged\r\n.\r\n".to_owned());
+    script.extend(["S: +OK 16 x", "S: +OK\r\nhi\r\n.", "S: +OK 17 x", "END"].map(str::to_owned));
+    let script: Vec<&str> = script.iter().map(String::as_str).collect();
+    let (mut transaction, server) = session(FULL, &script).await;
+    let fetched = fetch(&mut transaction, &messages).await;
+    assert!(is_protocol(&error(fetched.result)));
+    assert_eq!(fetched.landed, []);
+    drop(transaction);
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn a_proof_is_about_the_message_and_its_unique_id() {
     for answer in ["S: +OK 1 b", "S: +OK 1", "S: +OK", "S: +OK 2 a", "S: -ERR", "S: +OK 10 octets"] {
         let (mut transaction, server) =
