@@ -8,7 +8,7 @@ use mailtwin::remote::auth::{Exchange, Identity};
 use mailtwin::remote::connect::{self, Connected, Error};
 use mailtwin::remote::sasl::Sasl as _;
 use mailtwin::remote::tls::{self, Reason, Tls};
-use mailtwin::remote::{Endpoint, Mechanism, Pin, Security, Target, TlsOptions, TlsVersion};
+use mailtwin::remote::{Endpoint, Mechanism, Pin, Protocol, Security, Target, TlsOptions, TlsVersion};
 use std::time::Duration;
 use support::dovecot::{Dovecot, PASSWORD, Settings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,7 +33,7 @@ fn trusting(dovecot: &Dovecot) -> TlsOptions {
 }
 
 async fn open(endpoint: &Endpoint) -> Result<Connected, Error> {
-    connect::open(endpoint, &Tls::new(&endpoint.tls).expect("usable options")).await
+    connect::open(endpoint, Protocol::Imap, &Tls::new(&endpoint.tls).expect("usable options")).await
 }
 
 /// Logs in on the connection, which shows that both directions work and that nothing was eaten.

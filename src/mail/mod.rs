@@ -10,6 +10,7 @@ pub mod id;
 pub mod mailbox;
 pub mod name;
 pub mod stub;
+pub mod uidl;
 pub mod utf7;
 
 pub use escape::escape;
@@ -18,3 +19,4 @@ pub use flags::{FlagChange, Flags, Keyword, Storable, SystemFlag};
 pub use id::{ModSeq, ObjectId, Uid, UidList, UidSet, UidValidity};
 pub use mailbox::{MailboxName, SpecialUse};
 pub use name::BaseName;
+pub use uidl::Uidl;

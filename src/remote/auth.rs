@@ -35,7 +35,7 @@ pub struct Have {
 /// `offered` holds the names behind `AUTH=`, in capitals. `confidential` says that a password may be written to the
 /// connection as it is ([`Connected::confidential`](super::connect::Connected)); without it PLAIN, LOGIN and tokens
 /// are not used, whoever asks for them. `login_disabled` (LOGINDISABLED, RFC 9051) forbids the LOGIN command, not the
-/// SASL mechanism of that name. EXTERNAL and CRAM-MD5 are used only if configured. The error is a sentence for the
+/// SASL mechanism of that name. EXTERNAL, CRAM-MD5 and APOP are used only if configured. The error is a sentence for the
 /// owner, with the remedy.
 pub fn choose(
     configured: &[Mechanism],
@@ -77,17 +77,17 @@ pub fn choose(
 }
 
 fn lacks(mechanism: Mechanism, have: Have) -> Option<&'static str> {
-    use Mechanism::{CramMd5, External, Login, OauthBearer, Plain, ScramSha256, Xoauth2};
+    use Mechanism::{Apop, CramMd5, External, Login, OauthBearer, Plain, ScramSha256, Xoauth2};
     match mechanism {
-        ScramSha256 | Plain | Login | CramMd5 if !have.password => Some("needs a password; set one"),
+        ScramSha256 | Plain | Login | CramMd5 | Apop if !have.password => Some("needs a password; set one"),
         Xoauth2 | OauthBearer if !have.token => Some("needs a token; set oauth2.token-command"),
         External if !have.certificate => Some("needs tls-client-cert and tls-client-key"),
-        ScramSha256 | Plain | Login | CramMd5 | Xoauth2 | OauthBearer | External => None,
+        ScramSha256 | Plain | Login | CramMd5 | Apop | Xoauth2 | OauthBearer | External => None,
     }
 }
 
 impl Mechanism {
-    /// Its name after `AUTH=`.
+    /// Its name after `AUTH=`, or that of its command.
     pub fn name(self) -> &'static str {
         match self {
             Self::ScramSha256 => "SCRAM-SHA-256",
@@ -95,6 +95,7 @@ impl Mechanism {
             Self::Login => "LOGIN",
             Self::External => "EXTERNAL",
             Self::CramMd5 => "CRAM-MD5",
+            Self::Apop => "APOP",
             Self::Xoauth2 => "XOAUTH2",
             Self::OauthBearer => "OAUTHBEARER",
         }
@@ -102,7 +103,7 @@ impl Mechanism {
 
     /// The client speaks first: its answer to the empty challenge may go as the initial response (SASL-IR, RFC 4959).
     pub fn client_first(self) -> bool {
-        !matches!(self, Self::Login | Self::CramMd5)
+        !matches!(self, Self::Login | Self::CramMd5 | Self::Apop)
     }
 
     /// It needs an access token instead of a password.
@@ -161,6 +162,7 @@ impl Exchange {
             Mechanism::Login => State::Login(plain::Login::new(user, secret()?)?),
             Mechanism::External => State::External(plain::External::new(user)?),
             Mechanism::CramMd5 => State::CramMd5(plain::CramMd5::new(user, secret()?)?),
+            Mechanism::Apop => return Err("APOP is a command and no exchange".into()),
             Mechanism::ScramSha256 => State::Scram(Box::new(scram::Scram::new(&user, secret()?, nonce)?)),
             Mechanism::Xoauth2 => State::Oauth(oauth::Oauth::xoauth2(&user, secret()?)?),
             Mechanism::OauthBearer => {

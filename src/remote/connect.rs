@@ -1,17 +1,18 @@
 //! From an endpoint to a stream of bytes that is as safe as the owner asked for.
 //!
-//! What surprises: with STARTTLS the IMAP dialogue up to the TLS handshake is held here, on the bare socket, by a
-//! reader of its own. Nothing that came before the handshake (greeting, capabilities, bytes) survives it, and after it
+//! What surprises: with STARTTLS the dialogue up to the TLS handshake is held here, on the bare socket, by a reader of
+//! its own. Nothing that came before the handshake (greeting, capabilities, bytes) survives it, and after it
 //! the server sends no greeting: [`Connected::greeted`].
 
 mod error;
 mod starttls;
+mod stls;
 mod tcp;
 mod tunnel;
 
 pub use error::{Error, Phase, Policy, Unavailable};
 
-use super::endpoint::{Endpoint, Security, Target};
+use super::endpoint::{Endpoint, Protocol, Security, Target};
 use super::tls::{self, HandshakeError, Tls};
 use crate::mail::escape;
 use std::fmt::Debug;
@@ -39,7 +40,8 @@ pub struct Connected {
     pub local: bool,
     /// A password may be written to it as it is: it is encrypted or local, or the owner allowed plaintext.
     pub confidential: bool,
-    /// The greeting was read already (STARTTLS): the server will not send another, and its capabilities must be asked.
+    /// The greeting was read already (STARTTLS, STLS): the server will not send another, and its capabilities must be
+    /// asked.
     pub greeted: bool,
     /// Whom we speak with, for people: `imap.example.org:993 (192.0.2.7)`, or the name of the tunnel's program.
     pub peer: String,
@@ -49,7 +51,7 @@ pub struct Connected {
 ///
 /// `tls` is made from the endpoint's options, once for an account. Each phase (addresses and TCP, TLS, each answer
 /// of STARTTLS) has `endpoint.timeout` as its limit. No secret is sent. Cancel safe: dropping it closes everything.
-pub async fn open(endpoint: &Endpoint, tls: &Tls) -> Result<Connected, Error> {
+pub async fn open(endpoint: &Endpoint, protocol: Protocol, tls: &Tls) -> Result<Connected, Error> {
     let limit = endpoint.timeout;
     let (host, port) = match &endpoint.target {
         Target::Tunnel(command) => return tunnel::open(command),
@@ -71,7 +73,11 @@ pub async fn open(endpoint: &Endpoint, tls: &Tls) -> Result<Connected, Error> {
         Security::Plaintext { .. } => Ok(connected((Box::new(socket), None), false)),
         Security::Implicit => Ok(connected(handshake(socket, host, tls, &peer, limit).await?, false)),
         Security::StartTls => {
-            let socket = starttls::imap(socket, &peer, limit).await?;
+            let dialogue = starttls::Dialogue::new(socket, protocol, &peer, limit);
+            let socket = match protocol {
+                Protocol::Imap => starttls::imap(dialogue).await?,
+                Protocol::Pop3 => stls::pop3(dialogue).await?,
+            };
             Ok(connected(handshake(socket, host, tls, &peer, limit).await?, true))
         }
     }

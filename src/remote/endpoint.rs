@@ -30,6 +30,49 @@ pub struct Endpoint {
     pub quirks: Overrides,
 }
 
+/// The language of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// IMAP (RFC 9051).
+    Imap,
+    /// POP3 (RFC 1939).
+    Pop3,
+}
+
+impl Protocol {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Imap => "IMAP",
+            Self::Pop3 => "POP3",
+        }
+    }
+
+    /// The command that asks for TLS.
+    pub fn starttls(self) -> &'static str {
+        match self {
+            Self::Imap => "STARTTLS",
+            Self::Pop3 => "STLS",
+        }
+    }
+
+    /// The port without TLS from the first byte.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Imap => 143,
+            Self::Pop3 => 110,
+        }
+    }
+
+    /// The port with TLS from the first byte (RFC 8314).
+    pub fn tls_port(self) -> u16 {
+        match self {
+            Self::Imap => 993,
+            Self::Pop3 => 995,
+        }
+    }
+}
+
 /// What a connection is made to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -99,19 +142,21 @@ pub enum Secret {
     Literal(SecretString),
 }
 
-/// A SASL mechanism, or the LOGIN command.
+/// A SASL mechanism, or a command that logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mechanism {
     /// SCRAM-SHA-256 (RFC 7677).
     ScramSha256,
     /// PLAIN (RFC 4616).
     Plain,
-    /// The LOGIN command of IMAP, or SASL LOGIN.
+    /// The LOGIN command of IMAP, USER and PASS of POP3, or SASL LOGIN.
     Login,
     /// EXTERNAL (RFC 4422, appendix A): the client certificate says who we are.
     External,
     /// CRAM-MD5 (RFC 2195); only by name.
     CramMd5,
+    /// The APOP command of POP3 (RFC 1939, section 7); only by name.
+    Apop,
     /// XOAUTH2, with a token.
     Xoauth2,
     /// OAUTHBEARER (RFC 7628), with a token.

@@ -1,13 +1,13 @@
 //! From an endpoint to a session that is logged in.
 
 use crate::remote::auth::{Exchange, Have, Identity, choose};
-use crate::remote::endpoint::{Endpoint, Mechanism, Security, Target};
+use crate::remote::endpoint::{Endpoint, Mechanism, Protocol, Security, Target};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Imap, Listing};
 use crate::remote::quirks::Quirks;
 use crate::remote::secret::{self, SecretError};
 use crate::remote::{connect, tls};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeSet;
 
 /// Why there is no session.
@@ -68,7 +68,7 @@ pub async fn reach(endpoint: &Endpoint) -> Result<Reached, Error> {
         Security::Plaintext { .. } => tls::Tls::none(),
         Security::Implicit | Security::StartTls => tls::Tls::new(&endpoint.tls)?,
     };
-    let connected = connect::open(endpoint, &tls).await?;
+    let connected = connect::open(endpoint, Protocol::Imap, &tls).await?;
     let (peer, protection, confidential) = (connected.peer, connected.protection, connected.confidential);
     let imap = Imap::greet(connected.stream, connected.greeted, endpoint.timeout, &endpoint.disabled_extensions);
     Ok(Reached { imap: imap.await?, peer, protection, confidential })
@@ -94,14 +94,34 @@ pub async fn log_in(reached: Reached, endpoint: &Endpoint) -> Result<Opened, Err
 }
 
 async fn authenticate(imap: &mut Imap, endpoint: &Endpoint, confidential: bool) -> Result<Mechanism, Error> {
+    let offered: BTreeSet<String> = imap.capabilities().mechanisms().map(str::to_ascii_uppercase).collect();
+    let disabled = imap.capabilities().has("LOGINDISABLED");
+    let (mechanism, secret) = credentials(endpoint, &offered, disabled, confidential).await?;
+    if mechanism == Mechanism::Login && !offered.contains("LOGIN") {
+        let password = secret.as_ref().map_or("", |s| s.expose_secret());
+        imap.login(&endpoint.user, password).await?;
+        return Ok(mechanism);
+    }
+    let mut exchange = exchange(endpoint, Protocol::Imap, mechanism, secret)?;
+    imap.authenticate(&mut exchange).await?;
+    proven(&exchange)?;
+    Ok(mechanism)
+}
+
+/// Chooses how to log in, and fetches the secret for it; the arguments are those of [`choose`].
+pub(super) async fn credentials(
+    endpoint: &Endpoint,
+    offered: &BTreeSet<String>,
+    login_disabled: bool,
+    confidential: bool,
+) -> Result<(Mechanism, Option<SecretString>), Error> {
     let have = Have {
         password: endpoint.password.is_some(),
         token: endpoint.token_command.is_some(),
         certificate: endpoint.tls.client.is_some(),
     };
-    let offered: BTreeSet<String> = imap.capabilities().mechanisms().map(str::to_ascii_uppercase).collect();
-    let disabled = imap.capabilities().has("LOGINDISABLED");
-    let mechanism = choose(&endpoint.mechanisms, &offered, disabled, confidential, have).map_err(Error::Mechanism)?;
+    let mechanism =
+        choose(&endpoint.mechanisms, offered, login_disabled, confidential, have).map_err(Error::Mechanism)?;
     let secret = match (&endpoint.token_command, &endpoint.password) {
         (Some(command), _) if mechanism.wants_token() => Some(secret::token(command, "the access token").await?),
         (_, Some(password)) if mechanism != Mechanism::External => {
@@ -109,21 +129,29 @@ async fn authenticate(imap: &mut Imap, endpoint: &Endpoint, confidential: bool) 
         }
         _ => None,
     };
-    if mechanism == Mechanism::Login && !offered.contains("LOGIN") {
-        let password = secret.as_ref().map_or("", |s| s.expose_secret());
-        imap.login(&endpoint.user, password).await?;
-        return Ok(mechanism);
-    }
+    Ok((mechanism, secret))
+}
+
+/// Begins a SASL exchange.
+pub(super) fn exchange(
+    endpoint: &Endpoint,
+    protocol: Protocol,
+    mechanism: Mechanism,
+    secret: Option<SecretString>,
+) -> Result<Exchange, Error> {
     let (host, port) = match &endpoint.target {
         Target::Host { host, port } => (host.clone(), *port),
-        Target::Tunnel(_) => ("localhost".to_owned(), 143),
+        Target::Tunnel(_) => ("localhost".to_owned(), protocol.port()),
     };
     let identity = Identity { user: endpoint.user.clone(), secret, host, port };
-    let mut exchange = Exchange::new(mechanism, &identity, &tls::nonce()).map_err(Error::Mechanism)?;
-    imap.authenticate(&mut exchange).await?;
-    if !exchange.server_is_proven() {
-        let reason = "the server let us in without proving that it knows the password; it is not to be trusted";
-        return Err(ImapError::Never(reason.into()).into());
+    Exchange::new(mechanism, &identity, &tls::nonce()).map_err(Error::Mechanism)
+}
+
+/// Refuses to believe a server that let us in and did not prove itself where it should have.
+pub(super) fn proven(exchange: &Exchange) -> Result<(), Error> {
+    if exchange.server_is_proven() {
+        return Ok(());
     }
-    Ok(mechanism)
+    let reason = "the server let us in without proving that it knows the password; it is not to be trusted";
+    Err(ImapError::Never(reason.into()).into())
 }

@@ -12,7 +12,6 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -37,6 +36,8 @@ pub struct Settings {
     pub capabilities: Option<String>,
     /// Shows a certificate that is signed by itself, as `openssl req -x509` makes them, instead of the CA's.
     pub self_signed: bool,
+    /// Serves POP3 as well.
+    pub pop3: bool,
     /// Lets in whom a certificate of the CA names, by EXTERNAL and without a password.
     pub client_certificates: bool,
     /// More lines for the end of the configuration.
@@ -54,6 +55,7 @@ impl Default for Settings {
                 .into(),
             capabilities: None,
             self_signed: false,
+            pop3: false,
             client_certificates: false,
             extra: String::new(),
         }
@@ -67,6 +69,10 @@ pub struct Dovecot {
     pub imap_port: u16,
     /// The port with TLS from the first byte.
     pub imaps_port: u16,
+    /// The port with STLS, where POP3 was asked for.
+    pub pop3_port: u16,
+    /// The same with TLS from the first byte.
+    pub pop3s_port: u16,
     /// SHA-256 of the server's certificate.
     pub fingerprint: mailtwin::remote::Pin,
     child: Child,
@@ -82,7 +88,10 @@ impl Dovecot {
 
     /// Starts one, and waits until it greets.
     pub fn with(settings: &Settings) -> Self {
-        install();
+        install("imap");
+        if settings.pop3 {
+            install("pop3");
+        }
         let mut last_log = String::new();
         // Another process may take a port between our choice and Dovecot's bind.
         for _ in 0..5 {
@@ -150,10 +159,11 @@ impl Dovecot {
         for directory in ["run", "state", "mail"] {
             make_directory(&base.path().join(directory));
         }
-        let [imap_port, imaps_port] = free_ports();
+        let ports = free_ports();
+        let [imap_port, imaps_port, pop3_port, pop3s_port] = ports;
         let greeting = base.path().file_name().expect("it has a name").to_string_lossy().into_owned();
         let file = base.path().join("dovecot.conf");
-        fs::write(&file, configuration(base.path(), &greeting, imap_port, imaps_port, settings)).expect("written");
+        fs::write(&file, configuration(base.path(), &greeting, ports, settings)).expect("written");
         for name in ["", "dovecot.conf", "ca.pem", "cert.pem", "key.pem"] {
             give_away(&base.path().join(name));
         }
@@ -165,7 +175,8 @@ impl Dovecot {
             command.uid(owner.uid).gid(owner.gid);
         }
         let child = command.spawn().expect("Dovecot can be started");
-        let mut dovecot = Self { imap_port, imaps_port, fingerprint, child, base, separator: settings.separator };
+        let separator = settings.separator;
+        let mut dovecot = Self { imap_port, imaps_port, pop3_port, pop3s_port, fingerprint, child, base, separator };
         if dovecot.greets(&greeting) { Ok(dovecot) } else { Err(dovecot.log()) }
     }
 
@@ -240,12 +251,13 @@ fn named(name: &str) -> DistinguishedName {
     distinguished
 }
 
-fn free_ports() -> [u16; 2] {
-    let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+fn free_ports() -> [u16; 4] {
+    let held = [(); 4].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
     held.each_ref().map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
-fn configuration(base: &Path, greeting: &str, imap: u16, imaps: u16, settings: &Settings) -> String {
+fn configuration(base: &Path, greeting: &str, ports: [u16; 4], settings: &Settings) -> String {
+    let [imap, imaps, pop3, pop3s] = ports;
     let base = base.display();
     let Owner { user, group, .. } = owner();
     let Settings { mechanisms, imap_plugins, separator, special_use, capabilities, extra, .. } = settings;
@@ -255,6 +267,34 @@ fn configuration(base: &Path, greeting: &str, imap: u16, imaps: u16, settings: &
             "ssl_ca = <{base}/ca.pem\nssl_require_crl = no\nssl_verify_client_cert = yes\n\
              auth_ssl_username_from_cert = yes\n\
              passdb {{\n  driver = static\n  args = nopassword=y\n  mechanisms = external\n}}"
+        ),
+        false => String::new(),
+    };
+    let pop3 = match settings.pop3 {
+        true => format!(
+            r#"
+protocols = imap pop3
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+    ssl = yes
+  }}
+  client_limit = 1000
+  process_limit = 10
+  service_count = 0
+}}
+service pop3 {{
+  process_limit = 256
+  service_count = 64
+}}
+protocol pop3 {{
+  mail_max_userip_connections = 200
+  pop3_no_flag_updates = yes
+}}"#
         ),
         false => String::new(),
     };
@@ -336,6 +376,7 @@ protocol imap {{
   mail_max_userip_connections = 200
   {capabilities}
 }}
+{pop3}
 {extra}
 "#
     )
@@ -407,28 +448,26 @@ pub fn give_away_all(path: &Path) {
     }
 }
 
-/// Installs Dovecot where it is missing; once, also with several test processes.
-fn install() {
-    static DONE: OnceLock<()> = OnceLock::new();
-    DONE.get_or_init(|| {
-        let there = || Path::new(PROGRAM).exists() && Path::new("/usr/lib/dovecot/imap").exists();
-        if there() {
-            return;
-        }
-        let lock = std::env::temp_dir().join(format!("mailtwin-install-{}.lock", rustix::process::geteuid().as_raw()));
-        let lock = fs::File::create(lock).expect("a lock file in the temporary directory");
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
-        if there() {
-            return;
-        }
-        let update = apt_get(&["update"]);
-        let installed = apt_get(&["install", "-y", "--no-install-recommends", "dovecot-imapd"]);
-        assert!(
-            there(),
-            "these tests need Dovecot 2.3, and it could not be installed: \
-             run `apt-get install dovecot-imapd` as root, then try again\n{update}\n{installed}"
-        );
-    });
+/// Installs Dovecot with this protocol where it is missing; once, also with several test processes.
+fn install(protocol: &str) {
+    let there = || Path::new(PROGRAM).exists() && Path::new("/usr/lib/dovecot").join(protocol).exists();
+    if there() {
+        return;
+    }
+    let lock = std::env::temp_dir().join(format!("mailtwin-install-{}.lock", rustix::process::geteuid().as_raw()));
+    let lock = fs::File::create(lock).expect("a lock file in the temporary directory");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
+    if there() {
+        return;
+    }
+    let package = format!("dovecot-{protocol}d");
+    let update = apt_get(&["update"]);
+    let installed = apt_get(&["install", "-y", "--no-install-recommends", &package]);
+    assert!(
+        there(),
+        "these tests need Dovecot 2.3, and it could not be installed: \
+         run `apt-get install {package}` as root, then try again\n{update}\n{installed}"
+    );
 }
 
 /// Runs it as root; gives what it said.

@@ -1,5 +1,6 @@
 //! Why there is no connection, sorted by what the caller does next.
 
+use crate::remote::endpoint::Protocol;
 use crate::remote::tls::{HandshakeError, Refused};
 use std::fmt;
 use std::net::SocketAddr;
@@ -52,27 +53,33 @@ pub enum Policy {
     )]
     Plaintext { host: String },
     #[error(
-        "{peer} offers no STARTTLS, so no credentials were sent; \
-         set tls = \"implicit\" and its port (993); if it used to offer it, somebody on the way hides it"
+        "{peer} offers no {}, so no credentials were sent; \
+         set tls = \"implicit\" and its port ({}); if it used to offer it, somebody on the way hides it",
+        .protocol.starttls(), .protocol.tls_port()
     )]
-    NoStartTls { peer: String },
+    NoStartTls { peer: String, protocol: Protocol },
     #[error(
-        "{peer} refused STARTTLS (\"{text}\"), so no credentials were sent; \
-         set tls = \"implicit\" and its port (993), or ask the server's operator"
+        "{peer} refused {} (\"{text}\"), so no credentials were sent; \
+         set tls = \"implicit\" and its port ({}), or ask the server's operator",
+        .protocol.starttls(), .protocol.tls_port()
     )]
-    StartTlsRefused { peer: String, text: String },
+    StartTlsRefused { peer: String, protocol: Protocol, text: String },
     #[error(
         "{peer} says that we are logged in before TLS (PREAUTH), which an attacker on the way would say; \
          no credentials were sent; set tls = \"implicit\" and its port (993)"
     )]
     Preauth { peer: String },
-    #[error("{peer} does not answer like an IMAP server (\"{text}\"); no credentials were sent; look at host and port")]
-    NotImap { peer: String, text: String },
+    #[error(
+        "{peer} does not answer as a server of {} does (\"{text}\"); no credentials were sent; look at host and port",
+        .protocol.name()
+    )]
+    OtherProtocol { peer: String, protocol: Protocol, text: String },
     #[error(
         "{peer} sent {bytes} bytes that were not asked for in front of the TLS handshake, \
-         as an attacker on the way would; no credentials were sent; set tls = \"implicit\" and its port (993)"
+         as an attacker on the way would; no credentials were sent; set tls = \"implicit\" and its port ({})",
+        .protocol.tls_port()
     )]
-    Injection { peer: String, bytes: usize },
+    Injection { peer: String, protocol: Protocol, bytes: usize },
     #[error("no TLS with {peer}: {error}")]
     Tls { peer: String, error: Box<HandshakeError> },
     #[error(

@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
 /// Long enough for anything that happens on loopback.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 fn endpoint(target: Target, security: Security, timeout: Duration) -> Endpoint {
     // A pin, so that the system's authorities need not be read.
@@ -26,13 +26,22 @@ fn endpoint(target: Target, security: Security, timeout: Duration) -> Endpoint {
 }
 
 async fn try_open(port: u16, security: Security, timeout: Duration) -> Result<Connected, Error> {
+    try_open_as(Protocol::Imap, port, security, timeout).await
+}
+
+pub(super) async fn try_open_as(
+    protocol: Protocol,
+    port: u16,
+    security: Security,
+    timeout: Duration,
+) -> Result<Connected, Error> {
     let endpoint = endpoint(Target::Host { host: "127.0.0.1".into(), port }, security, timeout);
-    open(&endpoint, &Tls::new(&endpoint.tls).expect("usable options")).await
+    open(&endpoint, protocol, &Tls::new(&endpoint.tls).expect("usable options")).await
 }
 
 /// A server that says each of `lines`, waiting for a line of ours between two, then listens until we close.
 /// Its result is all that we sent.
-async fn peer(lines: &[&[u8]]) -> (u16, JoinHandle<Vec<u8>>) {
+pub(super) async fn peer(lines: &[&[u8]]) -> (u16, JoinHandle<Vec<u8>>) {
     let lines: Vec<Vec<u8>> = lines.iter().map(|line| line.to_vec()).collect();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("it is bound").port();
@@ -160,7 +169,7 @@ async fn a_malformed_greeting_is_answered_with_silence() {
     ];
     for greeting in greetings {
         let (error, heard) = starttls_error(&[greeting]).await;
-        assert!(matches!(error, Error::Policy(Policy::NotImap { .. })), "{greeting:?}: {error}");
+        assert!(matches!(error, Error::Policy(Policy::OtherProtocol { .. })), "{greeting:?}: {error}");
         assert_eq!(heard, "", "{greeting:?}");
         assert!(error.to_string().len() < 1000 && !error.to_string().contains(['\0', '\n']));
     }
@@ -172,11 +181,11 @@ async fn malformed_answers_end_the_connection() {
     let chatter = b"* NO wait\r\n".repeat(1000);
     for answer in [&b"+ go on\r\n"[..], b"s2 OK begin\r\n", b"S1 OK begin\r\n", b"s1OK\r\n", b"s1 OK\n", &chatter] {
         let (error, heard) = starttls_error(&[greeting, answer]).await;
-        assert!(matches!(error, Error::Policy(Policy::NotImap { .. })), "{error}");
+        assert!(matches!(error, Error::Policy(Policy::OtherProtocol { .. })), "{error}");
         assert_eq!(heard, "s1 STARTTLS\r\n");
     }
     let (error, _) = starttls_error(&[b"* OK hi\r\n", b"c1 NO\r\n"]).await;
-    assert!(matches!(error, Error::Policy(Policy::NotImap { .. })), "{error}");
+    assert!(matches!(error, Error::Policy(Policy::OtherProtocol { .. })), "{error}");
 }
 
 #[tokio::test]
@@ -278,7 +287,7 @@ async fn a_closed_port_means_later() {
 async fn plaintext_to_another_machine_is_refused_before_a_packet_is_sent() {
     let target = Target::Host { host: "192.0.2.1".into(), port: 143 };
     let endpoint = endpoint(target, Security::Plaintext { allowed_anywhere: false }, PATIENCE);
-    let error = open(&endpoint, &Tls::new(&endpoint.tls).expect("usable")).await.expect_err("refused");
+    let error = open(&endpoint, Protocol::Imap, &Tls::new(&endpoint.tls).expect("usable")).await.expect_err("refused");
     assert!(matches!(error, Error::Policy(Policy::Plaintext { .. })), "{error}");
     for (address, loopback) in
         [("127.9.9.9", true), ("::1", true), ("::ffff:127.0.0.1", true), ("::ffff:8.8.8.8", false), ("0.0.0.0", false)]
@@ -290,7 +299,7 @@ async fn plaintext_to_another_machine_is_refused_before_a_packet_is_sent() {
 async fn tunnel(script: &str) -> Connected {
     let command = ["/bin/sh", "-c", script].map(String::from).to_vec();
     let endpoint = endpoint(Target::Tunnel(command), Security::Implicit, PATIENCE);
-    open(&endpoint, &Tls::new(&endpoint.tls).expect("usable")).await.expect("started")
+    open(&endpoint, Protocol::Imap, &Tls::new(&endpoint.tls).expect("usable")).await.expect("started")
 }
 
 #[tokio::test]
@@ -327,7 +336,8 @@ async fn a_tunnel_is_killed_with_its_connection() {
 async fn a_tunnel_that_cannot_be_started_is_a_matter_for_a_person() {
     for command in [vec![], vec!["/nonexistent/ssh".to_owned()]] {
         let endpoint = endpoint(Target::Tunnel(command), Security::Implicit, PATIENCE);
-        let error = open(&endpoint, &Tls::new(&endpoint.tls).expect("usable")).await.expect_err("not there");
+        let error =
+            open(&endpoint, Protocol::Imap, &Tls::new(&endpoint.tls).expect("usable")).await.expect_err("not there");
         assert!(matches!(error, Error::Policy(Policy::Tunnel { .. })), "{error}");
     }
 }

@@ -6,10 +6,10 @@
 
 use super::command::{COMPRESS, Command, LOGOUT, Verb};
 use super::condition::{Condition, Status};
-use super::framer::BodyChunk;
 use super::response::{Response, Untagged};
 use super::wire::{Fault, Stream, Wire};
 use crate::mail::{UidSet, escape};
+use crate::remote::body::BodyChunk;
 use crate::remote::error::{Error, Refusal};
 use crate::step;
 use async_imap::{Client, Session};

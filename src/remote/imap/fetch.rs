@@ -5,9 +5,9 @@
 
 use super::Imap;
 use super::command::{Command, FETCH, SEARCH};
-use super::framer::BodyChunk;
 use super::response::{Esearch, Fetch, Section, Untagged};
 use crate::mail::{Flags, ModSeq, ObjectId, Uid, UidSet};
+use crate::remote::body::BodyChunk;
 use crate::remote::error::Error;
 use bytes::Bytes;
 use std::collections::BTreeMap;

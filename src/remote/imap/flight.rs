@@ -6,10 +6,10 @@
 use super::Imap;
 use super::command::{Command, FETCH};
 use super::fetch::FetchedBody;
-use super::framer::BodyChunk;
 use super::response::{Fetch, Section, Untagged, uid_validity};
 use super::select::{Access, SelectRequest};
 use crate::mail::{MailboxName, Uid, UidSet, UidValidity};
+use crate::remote::body::BodyChunk;
 use crate::remote::error::Error;
 use bytes::Bytes;
 use std::collections::BTreeSet;

@@ -4,7 +4,8 @@
 //! chunks; in its place stands a NUL, a number and a NUL, which no server can forge because a NUL outside a literal
 //! is refused.
 
-use bytes::{Bytes, BytesMut};
+use crate::remote::body::BodyChunk;
+use bytes::BytesMut;
 
 /// The longest line, its literals not counted.
 const MAX_LINE: usize = 64 << 10;
@@ -16,17 +17,6 @@ pub(super) const MAX_INLINE: u64 = 1 << 20;
 const MAX_IGNORED: u64 = 64 << 20;
 /// The deepest nesting of parentheses.
 const MAX_DEPTH: usize = 32;
-
-/// A piece of a message body on its way to the worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BodyChunk {
-    /// Which body: the number that [`FetchedBody::literal`](super::FetchedBody::literal) repeats.
-    pub literal: u64,
-    /// The next octets; may be empty at the end.
-    pub bytes: Bytes,
-    /// Whether this was the last piece.
-    pub end: bool,
-}
 
 /// What a [`Framer`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,10 +32,11 @@ pub use capability::{Capabilities, Tier};
 pub use connection::News;
 pub use fetch::{FetchedBody, FetchedFlags, FetchedHeader, FetchedMeasure};
 pub use flight::{Errand, Landing};
-pub use framer::BodyChunk;
 pub use list::{Listed, Listing, Status};
 pub use select::{Access, Delta, SelectRequest, Selected};
 pub use transfer::{CopyUid, Moved};
+
+pub use crate::remote::body::BodyChunk;
 
 use crate::remote::error::Error;
 use command::{Command, ENABLE, ID, NAMESPACE, NOOP};

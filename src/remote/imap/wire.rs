@@ -9,8 +9,9 @@
 
 use super::condition::Status;
 use super::deflate::Deflated;
-use super::framer::{BodyChunk, Event, Framer, Violation};
+use super::framer::{Event, Framer, Violation};
 use super::response::{Response, Unreadable, Untagged};
+use crate::remote::body::BodyChunk;
 use bytes::BytesMut;
 use std::fmt;
 use std::io;

@@ -6,7 +6,8 @@
 //! so the effects are those of some order of whole commands, and each session's own are in its order.
 //!
 //! `model` is the mail (`mishaps` what befalls it), `parse` and `connection` the way in, `session` and `view` a client's state, `commands` the
-//! verbs, `render` the way out, `profile` what kind of server, `faults` what goes wrong.
+//! verbs, `render` the way out, `profile` what kind of server, `faults` what goes wrong. `pop3` is another door to the same
+//! mail.
 
 mod commands;
 mod connection;
@@ -14,6 +15,7 @@ pub mod faults;
 mod mishaps;
 pub mod model;
 pub mod parse;
+pub mod pop3;
 pub mod profile;
 mod render;
 mod session;
