@@ -220,6 +220,7 @@ impl Serialize for Flags {
 /// A set of keywords that takes the room of a pointer where it is empty, as it is of nearly every message. Never a pointer to
 /// an empty set.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::box_collection, reason = "a set by itself takes three times the room")]
 struct Keywords(Option<Box<BTreeSet<Keyword>>>);
 
 impl Keywords {

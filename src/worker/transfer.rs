@@ -59,10 +59,8 @@ impl Pass<'_> {
             let numbers: Numbers = job.numbers.iter().filter(|(_, n)| is_so(n)).map(|(uid, n)| (*uid, *n)).collect();
             // To a server that is full nothing is added; what moves there takes no room.
             let adds = numbers.values().any(|number| !is_move(&actions[*number]));
-            let is_open = !numbers.is_empty()
-                && !(adds && self.uploads.wait(now()))
-                && self.open(job.origin.0, job.origin.1).await?;
-            if is_open {
+            let waits = numbers.is_empty() || adds && self.uploads.wait(now());
+            if !waits && self.open(job.origin.0, job.origin.1).await? {
                 let next = jobs[number + 1..].iter().map(|job| job.origin).find(|next| *next != job.origin);
                 let last = jobs.get(number + 1).is_none_or(|next| next.origin != job.origin);
                 let next = next.filter(|_| last);
