@@ -279,7 +279,7 @@ impl World {
         }
         let next =
             (0..2).map(|i| (MailboxId(i), (self.boxes[i as usize].epoch, self.boxes[i as usize].uid_next))).collect();
-        let mut ordered = waves(&plans, &next, 10);
+        let mut ordered = waves(plans.clone(), &next, 10);
         if mutation == Mutation::RemoveBeforeAdd {
             ordered.reverse();
         }

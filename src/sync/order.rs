@@ -10,17 +10,23 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// `next` tells, for each mailbox that can be added to, its epoch and UIDNEXT as the listing showed them.
 pub fn waves(
-    plans: &[MailboxPlan],
+    mut plans: Vec<MailboxPlan>,
     next: &BTreeMap<MailboxId, (UidValidity, Uid)>,
     group: usize,
 ) -> Vec<(Phase, Vec<Work>)> {
     let mut waves = Vec::new();
     for phase in [Phase::Add, Phase::Move, Phase::Flags, Phase::Remove] {
         let mut works = Vec::new();
-        for plan in plans {
-            let actions: Vec<&Action> = plan.actions.iter().filter(|a| a.phase() == phase).collect();
-            for group in actions.chunks(group.max(1)) {
-                let actions: Vec<Action> = group.iter().map(|a| (*a).clone()).collect();
+        for plan in &mut plans {
+            let (now, later): (Vec<Action>, Vec<Action>) =
+                std::mem::take(&mut plan.actions).into_iter().partition(|action| action.phase() == phase);
+            plan.actions = later;
+            let mut now = now.into_iter();
+            loop {
+                let actions: Vec<Action> = now.by_ref().take(group.max(1)).collect();
+                if actions.is_empty() {
+                    break;
+                }
                 let added_to = actions.iter().filter_map(|a| a.adds_to(plan.mailbox));
                 let from = added_to.filter_map(|id| Some((id, *next.get(&id)?))).collect();
                 works.push(Work::Messages { mailbox: plan.mailbox, uid_validity: plan.uid_validity, actions, from });

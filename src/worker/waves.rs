@@ -40,7 +40,7 @@ impl Pass<'_> {
         let next = self.next_uids(&plans, observed).await?;
         let mut failed = self.stranded(&plans, observed).await?;
         let mut touched = BTreeSet::new();
-        for (phase, mut works) in waves(&plans, &next, self.job.group) {
+        for (phase, mut works) in waves(plans, &next, self.job.group) {
             // Where messages have labels, what is fetched for one of them is looked for before the next is asked for.
             if phase == Phase::Add && !self.quirks.labels {
                 let inbox = self.records.values().find(|record| record.name.is_inbox()).map(|record| record.id);
