@@ -78,6 +78,7 @@ impl Connection {
     }
 
     /// Tells whether the connection can be used.
+    #[cfg(test)]
     pub(super) fn is_alive(&self) -> bool {
         self.alive
     }
@@ -262,6 +263,9 @@ impl Connection {
                     return Err(goodbye(condition));
                 }
                 Status::No | Status::Bad if self.warnings.len() < MAX_WARNINGS => {
+                    self.warnings.push(refusal(condition.clone()).to_string());
+                }
+                Status::Ok if condition.has_code("ALERT") && self.warnings.len() < MAX_WARNINGS => {
                     self.warnings.push(refusal(condition.clone()).to_string());
                 }
                 Status::Ok if condition.has_code("CLOSED") => self.news = News::default(),

@@ -189,45 +189,13 @@ impl Imap {
         uids: &UidSet,
         sink: mpsc::Sender<BodyChunk>,
     ) -> Result<Vec<FetchedBody>, Error> {
-        self.fetch_windows(std::slice::from_ref(uids), sink).await?.pop().unwrap_or(Ok(Vec::new()))
-    }
-
-    /// As [`fetch_bodies`](Self::fetch_bodies), several sets in one flight; a refusal stands in the place of its set.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub async fn fetch_windows(
-        &mut self,
-        windows: &[UidSet],
-        sink: mpsc::Sender<BodyChunk>,
-    ) -> Result<Vec<Result<Vec<FetchedBody>, Error>>, Error> {
-        let (mut commands, mut owners) = (Vec::new(), Vec::new());
-        let mut asked = UidSet::new();
-        for (window, uids) in windows.iter().enumerate() {
-            let parts = Command::over(FETCH, uids, &self.whole_messages());
-            owners.extend(parts.iter().map(|_| window));
-            commands.extend(parts);
-            uids.ranges().for_each(|(first, last)| asked.insert_range(first, last));
-        }
+        let commands = Command::over(FETCH, uids, &self.whole_messages());
         let mut gathered = Gathering::default();
-        self.connection.divert(sink.clone(), asked.len().saturating_mul(2).saturating_add(16));
-        let run = self.connection.run(&commands, &mut |_, untagged| gathered.take_asked(&asked, untagged)).await;
+        self.connection.divert(sink.clone(), uids.len().saturating_mul(2).saturating_add(16));
+        let run = self.connection.exec_all(&commands, &mut |_, untagged| gathered.take_asked(uids, untagged)).await;
         self.connection.undivert();
-        let outcomes = run?;
-        let mut refused: BTreeMap<usize, Error> = BTreeMap::new();
-        for (outcome, window) in outcomes.into_iter().zip(owners) {
-            if let Err(error) = outcome {
-                refused.entry(window).or_insert(error);
-            }
-        }
-        let mut results = Vec::with_capacity(windows.len());
-        for (window, uids) in windows.iter().enumerate() {
-            results.push(match refused.remove(&window) {
-                Some(error) => Err(error),
-                None => Ok(self.bodies_of(uids, &mut gathered, &sink).await?),
-            });
-        }
-        Ok(results)
+        run?;
+        self.bodies_of(uids, &mut gathered, &sink).await
     }
 
     /// What is asked for of a message as a whole.
@@ -303,7 +271,7 @@ impl Imap {
         Ok(gathered)
     }
 
-    /// Takes what was gathered of one window; a body that stood in its response goes into the sink now.
+    /// Takes what was gathered; a body that stood in its response goes into the sink now.
     async fn bodies_of(
         &mut self,
         uids: &UidSet,

@@ -74,7 +74,8 @@ impl Imap {
     }
 
     /// Tells whether the session can be used; after an error that left it half-way it cannot.
-    pub fn is_alive(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_alive(&self) -> bool {
         self.connection.is_alive()
     }
 
@@ -146,7 +147,8 @@ impl Imap {
         std::mem::replace(&mut self.connection.news, News { exists, ..News::default() })
     }
 
-    /// The warnings (untagged NO and BAD) since the last call, escaped.
+    /// What the server wants people to know since the last call, escaped: untagged NO and BAD, and whatever it calls an alert
+    /// (RFC 9051, section 7.1).
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.connection.warnings)
     }

@@ -106,6 +106,7 @@ async fn an_untagged_no_is_a_warning_and_no_failure() {
     let script = [
         "C: A0002 SELECT \"INBOX\"",
         "S: * NO [ALERT] disk is 98% full",
+        "S: * OK [ALERT] maintenance tonight",
         "S: * 3 EXISTS",
         "S: * OK [UIDVALIDITY 9] x",
         "S: A0002 OK [READ-ONLY]é",
@@ -113,7 +114,7 @@ async fn an_untagged_no_is_a_warning_and_no_failure() {
     let (mut imap, server) = session(PLAIN, &script).await;
     let selected = imap.select(&MailboxName::inbox(), Access::ReadWrite, None).await.expect("selected");
     assert_eq!((selected.exists, selected.read_only, selected.uid_next), (3, true, None));
-    assert_eq!(imap.take_warnings(), ["[ALERT] disk is 98% full"]);
+    assert_eq!(imap.take_warnings(), ["[ALERT] disk is 98% full", "[ALERT] maintenance tonight"]);
     server.finish().await;
 }
 

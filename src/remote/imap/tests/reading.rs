@@ -268,24 +268,6 @@ async fn a_message_cut_in_the_middle_is_never_delivered() {
 }
 
 #[tokio::test]
-async fn windows_are_pipelined_and_a_refusal_concerns_its_window() {
-    let commands = [format!("C: A0002 UID FETCH 1 ({FETCH})"), format!("C: A0003 UID FETCH 2 ({FETCH})")];
-    let script = [
-        &commands[0],
-        &commands[1],
-        "S: * 2 FETCH (UID 2 BODY[] {1}\r\nb)",
-        "S: A0002 NO [SERVERBUG] x",
-        "S: A0003 OK",
-    ];
-    let (mut imap, server) = session(FULL, &script).await;
-    let (sink, mut chunks) = mpsc::channel(8);
-    let windows = imap.fetch_windows(&[uids("1"), uids("2")], sink).await.expect("answers");
-    server.finish().await;
-    let [Err(Error::Refused { .. }), Ok(second)] = windows.as_slice() else { panic!("{windows:?}") };
-    assert_eq!(chunks.recv().await.map(|c| (c.literal, c.end)), Some((second[0].literal, true)));
-}
-
-#[tokio::test]
 async fn nothing_is_read_ahead_of_a_sink_that_is_full() {
     let (ours, theirs) = duplex(1 << 12);
     let size = 64 << 20;
