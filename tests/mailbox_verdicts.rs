@@ -92,7 +92,7 @@ fn told(verdict: &MailboxVerdict) -> String {
         MailboxVerdict::DeleteRemote { approved, .. } => {
             format!("delete there{}", if *approved { "" } else { " if empty, else ask" })
         }
-        MailboxVerdict::Restore(_) => "fetch anew".into(),
+        MailboxVerdict::Restore { .. } => "fetch anew".into(),
         MailboxVerdict::Unavailable { .. } => "unavailable".into(),
         MailboxVerdict::LeftOut { what, failed, .. } => {
             format!("leave out {what}{}", if *failed { ", and say what is wrong" } else { "" })

@@ -3,12 +3,14 @@
 //! A plan has hands ([`Action`]: it changes one of the sides) and notes ([`Note`]: only the memory changes). A [`Batch`]
 //! is a part of a plan that was begun: it is durable before its first action, and is the journal.
 
-use crate::mail::{BaseName, Fingerprint, FlagChange, Flags, MailboxName, Uid, UidValidity, stub};
+use crate::mail::{BaseName, Fingerprint, FlagChange, Flags, MailboxName, Uid, UidValidity};
+use crate::sync::mailbox_action::MailboxAction;
 use crate::sync::picture::{Change, MailboxId, Side};
 use crate::sync::restore::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
+
+mod words;
 
 /// Something that changes a side.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -203,98 +205,6 @@ pub struct MailboxPlan {
     pub notes: Vec<Note>,
 }
 
-/// Something that changes the set of mailboxes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MailboxAction {
-    /// Makes the Maildir of a mailbox that is on the server.
-    CreateLocal {
-        /// The number that it gets.
-        mailbox: MailboxId,
-        /// Its name on the server.
-        name: MailboxName,
-        /// Its path beneath the root.
-        path: String,
-    },
-    /// Makes a mailbox on the server for a Maildir that is here, and subscribes to it.
-    CreateRemote {
-        /// The number that it gets.
-        mailbox: MailboxId,
-        /// The name that it gets.
-        name: MailboxName,
-        /// Its path beneath the root; none for a Trash that is not mirrored.
-        path: Option<String>,
-    },
-    /// Moves the directory of a mailbox that was renamed on the server.
-    RenameLocal {
-        /// The mailbox.
-        mailbox: MailboxId,
-        /// Its name on the server now.
-        name: MailboxName,
-        /// The path of its directory.
-        from: String,
-        /// The path that it gets; the same where only its name is new.
-        to: String,
-        /// The directory moves with all that lies in it; else what belongs to the mailbox alone.
-        whole: bool,
-    },
-    /// Renames a mailbox of the server whose directory was renamed; those beneath it follow.
-    RenameRemote {
-        /// The mailbox.
-        mailbox: MailboxId,
-        /// Its name on the server.
-        from: MailboxName,
-        /// The name that it gets.
-        to: MailboxName,
-        /// The path of its directory now.
-        path: String,
-    },
-    /// Gives a directory that was copied with the marker of another mailbox a marker of its own.
-    MarkCopy {
-        /// The number that it gets.
-        mailbox: MailboxId,
-        /// The name that it gets on the server.
-        name: MailboxName,
-        /// Its path beneath the root.
-        path: String,
-        /// The mailbox whose marker it has.
-        copy_of: MailboxId,
-    },
-    /// Removes the directory, empty by now, of a mailbox that was deleted on the server.
-    DeleteLocal {
-        /// The mailbox.
-        mailbox: MailboxId,
-        /// The name that it had on the server.
-        name: MailboxName,
-        /// The path of its directory.
-        path: String,
-    },
-    /// Deletes a mailbox of the server whose directory is gone; its messages go to the Trash first.
-    DeleteRemote {
-        /// The mailbox.
-        mailbox: MailboxId,
-        /// Its name on the server.
-        name: MailboxName,
-        /// A person said so: it may have mail.
-        approved: bool,
-    },
-}
-
-impl MailboxAction {
-    /// The mailbox.
-    pub fn mailbox(&self) -> MailboxId {
-        match self {
-            Self::CreateLocal { mailbox, .. }
-            | Self::CreateRemote { mailbox, .. }
-            | Self::RenameLocal { mailbox, .. }
-            | Self::RenameRemote { mailbox, .. }
-            | Self::MarkCopy { mailbox, .. }
-            | Self::DeleteLocal { mailbox, .. }
-            | Self::DeleteRemote { mailbox, .. } => *mailbox,
-        }
-    }
-}
-
 /// The number of a batch, in the order in which they were begun.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct BatchId(pub u64);
@@ -460,96 +370,4 @@ impl MailboxPlan {
     pub fn is_empty(&self) -> bool {
         self.actions.is_empty() && self.notes.is_empty()
     }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let marked = |flags: &Flags| if flags.is_empty() { String::new() } else { format!(" ({flags})") };
-        let change = |c: &FlagChange| {
-            let signs = |sign: char, flags: &Flags| {
-                let words = flags.to_string();
-                words.split(' ').filter(|w| !w.is_empty()).map(|w| format!(" {sign}{w}")).collect::<String>()
-            };
-            signs('+', &c.add) + &signs('-', &c.remove)
-        };
-        match self {
-            Self::Fetch { uid, name, flags } => match name.stub_octets() {
-                Some(octets) => write!(f, "fetch the header of UID {uid} ({}){}", stub::shown(octets), marked(flags)),
-                None => write!(f, "fetch UID {uid}{}", marked(flags)),
-            },
-            Self::Append { name, flags, .. } => write!(f, "upload {name}{}", marked(flags)),
-            Self::SetFlags { uid, remote, local, .. } => {
-                write!(f, "flags of UID {uid}:")?;
-                if let Some(remote) = remote {
-                    write!(f, " on the server{}", change(remote))?;
-                }
-                if let Some((_, local)) = local {
-                    write!(f, "{} here{}", if remote.is_some() { "," } else { "" }, change(local))?;
-                }
-                Ok(())
-            }
-            Self::DeleteRemote { uid, route: Route::Trash(_), .. } => {
-                write!(f, "move UID {uid} to the Trash of the server: it was deleted here")
-            }
-            Self::DeleteRemote { uid, route: Route::Expunge, .. } => {
-                write!(f, "expunge UID {uid} on the server: it was deleted here")
-            }
-            Self::DeleteLocal { uid: None, name, .. } => {
-                write!(f, "remove {name} here: it was added here, and the server decides what is in a mirror")
-            }
-            Self::DeleteLocal { uid: Some(_), name, .. } => {
-                write!(f, "remove {name} here: it was deleted on the server")
-            }
-            Self::Restore { name, from: Source::Retention { .. }, .. } => {
-                write!(f, "bring {name} back from what was kept")
-            }
-            Self::Restore { name, from: Source::Trash { uid, .. }, .. } => {
-                write!(f, "bring {name} back: move UID {uid} out of the Trash of the server")
-            }
-            Self::Withdraw { name, .. } => write!(f, "remove {name} again, which was brought back"),
-            Self::CopyRemote { origin, name, .. } => {
-                let Origin { mailbox_name, uid, .. } = origin;
-                write!(f, "copy UID {uid} of {mailbox_name} to here on the server: {name} is a copy of it")
-            }
-            Self::MoveRemote { origin, .. } => {
-                let Origin { mailbox_name, uid, .. } = origin;
-                write!(f, "move UID {uid} of {mailbox_name} to here on the server: it was moved here")
-            }
-            Self::MoveLocal { origin, was, .. } => {
-                let Origin { mailbox_name, .. } = origin;
-                write!(f, "move {was} from the Maildir of {mailbox_name} to here: it was moved on the server")
-            }
-        }
-    }
-}
-
-impl fmt::Display for MailboxAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateLocal { name, .. } => write!(f, "make the Maildir of {name}"),
-            Self::CreateRemote { name, .. } => write!(f, "make the mailbox {name} on the server"),
-            Self::RenameLocal { name, from, to, .. } if from == to => {
-                write!(f, "take over {} as the directory of {name}", shown(from))
-            }
-            Self::RenameLocal { name, from, to, .. } => {
-                write!(f, "move {} to {} here: it is {name} on the server now", shown(from), shown(to))
-            }
-            Self::RenameRemote { from, to, .. } => {
-                write!(f, "rename {from} to {to} on the server: its directory was renamed here")
-            }
-            Self::MarkCopy { path, .. } => write!(f, "take {} for a new mailbox: it is a copy", shown(path)),
-            Self::DeleteLocal { path, .. } => {
-                write!(f, "remove the directory {} here: the mailbox was deleted on the server", shown(path))
-            }
-            Self::DeleteRemote { name, .. } => write!(
-                f,
-                "delete the mailbox {name} on the server, its messages to the Trash: its directory was deleted here"
-            ),
-        }
-    }
-}
-
-/// A path for people; the empty one is the root.
-fn shown(path: &str) -> String {
-    if path.is_empty() { ".".into() } else { crate::mail::escape(path) }
 }

@@ -2,8 +2,8 @@
 
 use crate::mail::MailboxName;
 use crate::sync::mailbox::MailboxRecord;
+use crate::sync::mailbox_action::MailboxAction;
 use crate::sync::picture::MailboxId;
-use crate::sync::plan::MailboxAction;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Puts actions in order: renames here, renames on the server, what is made, what is deleted.

@@ -162,7 +162,12 @@ fn a_directory_that_is_gone_is_asked_about() {
     assert_eq!(gone(record(1, "A")).judged(), std::slice::from_ref(&asked));
     let said = |word| MailboxRecord { hold: Some(Hold { gone: Side::Local, set: 1, word }), ..record(1, "A") };
     assert_eq!(gone(said(Word::Waiting)).judged(), [asked]);
-    assert_eq!(gone(said(Word::Rejected)).judged(), [MailboxVerdict::Restore(ONE)]);
+    let restored = |text: &str| MailboxVerdict::Restore { mailbox: ONE, name: name(text), path: text.into() };
+    assert_eq!(gone(said(Word::Rejected)).judged(), [restored("A")]);
+    // It comes back as what it is called by now.
+    let known = MailboxRecord { identity: Some("F1".into()), ..said(Word::Rejected) };
+    let renamed = [Listed { identity: Some("F1".into()), ..listed("B") }];
+    assert_eq!(scene(&[known], &renamed, &[]).judged(), [restored("B")]);
     let delete = |approved| MailboxVerdict::DeleteRemote { mailbox: ONE, name: name("A"), approved };
     assert_eq!(gone(said(Word::Approved)).judged(), [delete(true)]);
     let wanted = |record| Scene { delete: Sides::REMOTE, ..gone(record) };

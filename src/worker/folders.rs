@@ -191,7 +191,7 @@ fn draw(verdict: MailboxVerdict, records: &[MailboxRecord], listed: &[Listed]) -
         MailboxVerdict::DeleteRemote { mailbox, .. } => {
             known(mailbox, FolderState::Deleted, Some("its directory is gone; the next run deletes it on the server"))
         }
-        MailboxVerdict::Restore(id) => {
+        MailboxVerdict::Restore { mailbox: id, .. } => {
             known(id, FolderState::NewThere, Some("its directory is gone; the next run fetches it anew"))
         }
         MailboxVerdict::Unavailable { mailbox, reason } => known(mailbox, FolderState::LeftOut, Some(&reason)),

@@ -5,7 +5,7 @@
 use crate::maildir::{Error as MaildirError, Expected};
 use crate::maildir::{Folder, LocalPath, Owner, Retention, Root, RootState, StateId};
 use crate::store::Store;
-use crate::worker::{Error, Job, status};
+use crate::worker::{Error, Job, status, tell};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -108,6 +108,6 @@ fn held(store: &Store) -> Result<u64, Error> {
     for id in records.keys() {
         pictures.insert(*id, store.picture(*id)?);
     }
-    let shown = status::mailboxes(&records, &pictures, &BTreeMap::new());
+    let shown = tell::mailboxes(&records, &pictures, &BTreeMap::new());
     Ok(shown.iter().flat_map(|mailbox| &mailbox.held).map(|set| set.deletions).sum())
 }

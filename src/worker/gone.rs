@@ -206,9 +206,13 @@ impl Pass<'_> {
 
     /// A person wants the mailbox back whose directory is gone: what was known of its messages is forgotten, and they are
     /// fetched.
-    pub(super) async fn start_afresh(&mut self, id: MailboxId) -> Result<Option<MailboxAction>, Error> {
+    pub(super) async fn start_afresh(
+        &mut self,
+        id: MailboxId,
+        name: MailboxName,
+        path: String,
+    ) -> Result<Option<MailboxAction>, Error> {
         let Some(record) = self.records.get(&id).cloned() else { return Ok(None) };
-        let (name, Some(path)) = (record.name.clone(), record.path.clone()) else { return Ok(None) };
         let blank = MailboxRecord { role: record.role, ..MailboxRecord::new(id, name.clone(), None) };
         self.records.insert(id, blank.clone());
         self.pictures.insert(id, Picture::new());

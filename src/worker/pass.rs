@@ -15,7 +15,7 @@ use crate::worker::mailboxes::Asked;
 use crate::worker::moves::Waiting;
 use crate::worker::observe::Observed;
 use crate::worker::rest::Rest;
-use crate::worker::status::{self, Told};
+use crate::worker::tell::{self, Told};
 use crate::worker::undo::BroughtBack;
 use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history, quiet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,7 @@ pub async fn run(job: &Job, only: &[String], mode: Mode, events: UnboundedSender
     let mut told = Told::default();
     let done = attempt(job, Task::Mirror(only), mode, events, &mut told, &mut Undone::default()).await;
     if mode == Mode::Execute {
-        status::tell(job, &done, told).await;
+        tell::tell(job, &done, told).await;
     }
     done
 }
@@ -59,7 +59,7 @@ pub async fn undo(
 ) -> Result<(Report, Undone), Error> {
     let (mut told, mut undone) = (Told::default(), Undone::default());
     let done = attempt(job, Task::TakeBack(numbers), Mode::Execute, events, &mut told, &mut undone).await;
-    status::tell(job, &done, told).await;
+    tell::tell(job, &done, told).await;
     Ok((done?, undone))
 }
 
@@ -93,13 +93,14 @@ async fn attempt(
         Task::Mirror(only) => pass.run(only).await,
         Task::TakeBack(numbers) => pass.take_back(numbers).await,
     };
-    let Pass { imap, mut report, records, pictures, store, restored, not_restored, former, uploads, .. } = pass;
+    let Pass { mut imap, mut report, records, pictures, store, restored, not_restored, former, uploads, .. } = pass;
     let (rests, resting) = (pass.rests, pass.resting);
+    report.notices.extend(imap.take_warnings().into_iter().map(|words| format!("the server says: {words}")));
     told.former = former;
     told.uploads = Some(uploads);
     *undone = Undone { done: restored, left: not_restored };
     let at_rest = |id: &MailboxId| Some((*id, rests.get(id)?.checkpoint.messages));
-    told.mailboxes = status::mailboxes(&records, &pictures, &resting.iter().filter_map(at_rest).collect());
+    told.mailboxes = tell::mailboxes(&records, &pictures, &resting.iter().filter_map(at_rest).collect());
     report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
     quiet::heed(&store, done).await?;
     if mode == Mode::Execute {
@@ -325,7 +326,7 @@ impl<'j> Pass<'j> {
             plans.retain_mut(|plan| asked.contains(&plan.mailbox) || concerns(plan, &asked));
             let mut memory = self.finish(&mut plans, round).await?;
             // Where nothing came of the round before, a mailbox whose plan is what it was then is stuck, on somebody else's
-            // marks for example.
+            // marks for example. Its notes go with it: no checkpoint passes them, so that the next pass makes them again.
             if std::mem::replace(&mut learnt, self.learnt) == self.learnt {
                 plans.retain(|plan| {
                     plan.actions.is_empty() || before.get(&plan.mailbox) != Some(&print_of_work(&plan.actions))
