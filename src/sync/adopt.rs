@@ -5,7 +5,7 @@
 //! counterpart is transferred afterwards. The result is memory and nothing else. No deletion can follow from it: what
 //! looks like one is *held* until a person decides.
 
-use crate::mail::{BaseName, Fingerprint, Flags, ObjectId, SystemFlag, Uid};
+use crate::mail::{BaseName, Fingerprint, Flags, SystemFlag, Uid};
 use crate::sync::matching::{LooksHere, LooksThere, pair_up};
 use crate::sync::picture::{Change, Hold, Known, Lone, Pair, Picture, Quarantine, Removing, Side, Why, Word};
 use crate::sync::settle::superseded;
@@ -171,8 +171,7 @@ pub fn adopt(
     };
     for found in matches {
         let print = here.get(&found.name).map(|here| here.print);
-        let object = there.get(&found.uid).and_then(|there| there.object);
-        draft.matched(found.uid, &found.name, found.guessed, (print, object));
+        draft.matched(found.uid, &found.name, found.guessed, print);
     }
     match cause {
         Cause::NewEpoch => draft.after_a_new_epoch(),
@@ -196,13 +195,7 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     /// A message and a file, or what is remembered of one, are the same.
-    fn matched(
-        &mut self,
-        uid: Uid,
-        name: &BaseName,
-        guessed: bool,
-        (print, object): (Option<Fingerprint>, Option<ObjectId>),
-    ) {
+    fn matched(&mut self, uid: Uid, name: &BaseName, guessed: bool, print: Option<Fingerprint>) {
         let flags_there = self.remote.get(uid).cloned().unwrap_or_default();
         let by_uid = if self.cause == Cause::NewEpoch { None } else { self.base.pair(uid) };
         let old = self.base.partner(name).and_then(|uid| self.base.pair(uid)).or(by_uid);
@@ -224,6 +217,8 @@ impl Draft<'_> {
         };
         self.done.paired += 1;
         self.done.recognised += 1;
+        // What is known of it besides holds within its epoch only.
+        let object = by_uid.and_then(|pair| pair.object);
         self.remember(uid, Pair { guessed, object, ..Pair::agreed(name.clone(), agreed, print) });
         if !guessed && self.cause != Cause::NewEpoch {
             self.done.changes.extend(superseded(self.base, uid, name));

@@ -5,7 +5,7 @@
 //! flags, then their order. Other tools write fields of their own into their copies (an `X-TUID` of 22 octets, a
 //! Content-Length), so that a size is tried with and without what does not count.
 
-use crate::mail::{BaseName, Fingerprint, Flags, ObjectId, Uid};
+use crate::mail::{BaseName, Fingerprint, Flags, Uid};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A message of the server, as far as it was asked for.
@@ -21,8 +21,6 @@ pub struct LooksThere {
     pub message_id: Option<[u8; 8]>,
     /// What its header looks like, where it was fetched.
     pub header: Option<HeaderLook>,
-    /// Which message the server says that it is.
-    pub object: Option<ObjectId>,
 }
 
 /// What a header looks like.

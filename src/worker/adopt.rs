@@ -257,11 +257,11 @@ impl Pass<'_> {
         let mut there = BTreeMap::new();
         let uids: Vec<Uid> = uids.iter().copied().collect();
         for part in uids.chunks(IDS) {
-            for fetched in self.imap.fetch_fingerprint_headers(&part.iter().copied().collect()).await? {
+            for fetched in self.imap.fetch_fingerprint_headers(&part.iter().copied().collect(), false).await? {
                 let message_id = fetched.header.as_deref().and_then(|text| fingerprint::of(text).message_id);
                 let flags = seen.remote.get(fetched.uid).cloned().unwrap_or_default();
-                let (size, date, object) = (fetched.size, fetched.internal_date, fetched.object);
-                there.insert(fetched.uid, LooksThere { flags, size, date, message_id, header: None, object });
+                let (size, date) = (fetched.size, fetched.internal_date);
+                there.insert(fetched.uid, LooksThere { flags, size, date, message_id, header: None });
             }
         }
         Ok(there)
@@ -333,8 +333,7 @@ impl Pass<'_> {
             let Some(here) = planned.get(&found.name) else { continue };
             let shown = flags.iter().find(|f| f.uid == found.uid).and_then(|f| f.flags.clone()).unwrap_or_default();
             let agreed = common(&shown, &here.flags);
-            let (guessed, object) = (found.guessed, there.get(&found.uid).and_then(|there| there.object));
-            let pair = Pair { guessed, object, ..Pair::agreed(found.name.clone(), agreed, Some(here.print)) };
+            let pair = Pair { guessed: found.guessed, ..Pair::agreed(found.name.clone(), agreed, Some(here.print)) };
             changes.push(Change::Uid(found.uid, Some(Known::Pair(pair))));
             actions.retain(|action| !matches!(action, Action::Append { name, .. } if *name == found.name));
         }

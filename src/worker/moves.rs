@@ -80,7 +80,7 @@ impl Pass<'_> {
             let Some(seen) = observed.get(&id) else { continue };
             let uids: UidSet = uids.into_iter().collect();
             let headers = match self.open(id, seen.reached.uid_validity).await {
-                Ok(true) => self.imap.fetch_fingerprint_headers(&uids).await.map_err(Error::from),
+                Ok(true) => self.imap.fetch_fingerprint_headers(&uids, true).await.map_err(Error::from),
                 Ok(false) => continue,
                 Err(error) => Err(error),
             };

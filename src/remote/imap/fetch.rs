@@ -217,12 +217,17 @@ impl Imap {
         }
     }
 
-    /// Fetches the Message-ID field of messages, to find an upload again.
+    /// Fetches the Message-ID field of messages, to find an upload again; with `objects` also which message each is, whatever
+    /// its mailbox and its UID there, where the server tells that.
     ///
     /// # Errors
     /// When the answer is not complete.
-    pub async fn fetch_fingerprint_headers(&mut self, uids: &UidSet) -> Result<Vec<FetchedHeader>, Error> {
-        let object = self.object_item();
+    pub async fn fetch_fingerprint_headers(
+        &mut self,
+        uids: &UidSet,
+        objects: bool,
+    ) -> Result<Vec<FetchedHeader>, Error> {
+        let object = if objects { self.object_item() } else { "" };
         let items = format!("(UID RFC822.SIZE INTERNALDATE{object} BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])");
         self.headers(uids, &items).await
     }

@@ -14,7 +14,6 @@ pub(in crate::sync) fn there(text: &str, date: i64, asked: bool) -> LooksThere {
         date: Some(date),
         message_id: print.message_id,
         header: asked.then_some(HeaderLook { digest: print.header, volatile }),
-        object: None,
     }
 }
 

@@ -22,7 +22,7 @@ async fn operate(number: usize, imap: &mut Imap) -> Option<Result<(), Error>> {
         7 => imap.search_deleted().await.map(drop),
         8 => imap.fetch_bodies(&one, sink).await.map(drop),
         9 => imap.fetch_headers(&one).await.map(drop),
-        10 => imap.fetch_fingerprint_headers(&one).await.map(drop),
+        10 => imap.fetch_fingerprint_headers(&one, false).await.map(drop),
         11 => uploading::append(imap, vec![upload]).await.map(drop),
         12 => imap.store(&one, &change).await.map(drop),
         13 => imap.move_to(&one, &MailboxName::inbox()).await.map(drop),

@@ -323,7 +323,7 @@ async fn the_message_id_is_asked_for_alone() {
     let command = format!("C: A0002 UID FETCH 8 {items}");
     let line = "S: * 1 FETCH (UID 8 RFC822.SIZE 40 BODY[HEADER.FIELDS (Message-ID)] {19}\r\nMessage-ID: <a>\r\n\r\n)";
     let (mut imap, _server) = session(FULL, &[&command, line, "S: A0002 OK"]).await;
-    let headers = imap.fetch_fingerprint_headers(&uids("8")).await.expect("headers");
+    let headers = imap.fetch_fingerprint_headers(&uids("8"), false).await.expect("headers");
     assert_eq!(headers[0].header.as_deref(), Some(&b"Message-ID: <a>\r\n\r\n"[..]));
     assert_eq!(headers[0].size, Some(40));
 }
