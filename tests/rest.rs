@@ -59,7 +59,9 @@ impl<'d> Account<'d> {
     }
 
     fn file(&self, mailbox: &str) -> PathBuf {
-        let files = ["new", "cur"].into_iter().flat_map(|part| fs::read_dir(self.folder(mailbox).join(part)).unwrap());
+        let files = ["new", "cur"]
+            .into_iter()
+            .flat_map(|part| fs::read_dir(self.folder(mailbox).join(part)).expect("it can be listed"));
         files.map(|entry| entry.expect("an entry").path()).next().expect("a message")
     }
 
