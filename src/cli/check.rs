@@ -95,7 +95,7 @@ fn line(account: &Account, finding: Finding) -> (Exit, Line) {
         Proven::Advice(remedy) => (Exit::Done, Outcome::Advice, Some(remedy)),
         Proven::Skipped => (Exit::Done, Outcome::Skipped, None),
         Proven::Failed(remedy) => (Exit::Failed, Outcome::Failed, Some(remedy)),
-        Proven::Error(error) => (exit(error.state()), Outcome::Failed, failure(account, &error).remedy),
+        Proven::Error(error) => (exit(error.state()), Outcome::Failed, failure(account, *error).remedy),
     };
     (exit, Line { check, result, what, notes, remedy })
 }

@@ -4,11 +4,8 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::config::{Account, Config};
 use crate::mail::escape;
-use crate::remote::{connect, error as imap, session};
-use crate::worker::{Error, Job, State};
-use crate::{maildir, store};
+use crate::worker::{Job, Kind, Reins, State, Trouble};
 use std::future::Future;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// How many actions a batch has at most: two commits to the disk are spread over so many messages.
@@ -36,6 +33,8 @@ pub(super) fn job(account: &Account, config: &Config) -> Job {
         guard: account.guard,
         keep_deleted: account.keep_deleted,
         group: group(),
+        lock: None,
+        reins: Reins::default(),
     }
 }
 
@@ -65,66 +64,51 @@ pub(super) fn exit(state: State) -> Exit {
     match state {
         State::NeverSynced | State::Ok => Exit::Done,
         State::Held => Exit::Held,
-        State::Failed | State::LocalUnavailable => Exit::Failed,
+        State::Failed | State::LocalUnavailable | State::DiskFull => Exit::Failed,
         State::NeedsLogin => Exit::LoginRefused,
         State::Temporary => Exit::Temporary,
     }
 }
 
 /// Tells why an account failed, what that means, and what to do.
-pub(super) fn failure(account: &Account, error: &Error) -> Failure {
-    let failure = Failure::new(exit(error.state()), format!("{}: {}", account.name, error.chain()));
+pub(super) fn failure(account: &Account, trouble: impl Into<Trouble>) -> Failure {
+    let Trouble { state, kind, what, .. } = trouble.into();
+    let failure = Failure::new(exit(state), format!("{}: {what}", account.name));
     let kept = "What was done before stays done; nothing was lost.";
-    match error {
-        Error::Session(session::Error::Imap(imap::Error::Login(_))) => {
-            failure.meaning("It was tried once only, so that the account is not locked.").remedy(format!(
-                "Correct `user` or the password of [account.{}], then run `mailtwin check`.",
-                account.name
-            ))
-        }
-        Error::Session(session::Error::Secret(_)) => failure
+    match kind {
+        Kind::Login => failure.meaning("It was tried once only, so that the account is not locked.").remedy(format!(
+            "Correct `user` or the password of [account.{}], then run `mailtwin check`.",
+            account.name
+        )),
+        Kind::Secret => failure
             .meaning("Nobody was asked to log in.")
             .remedy("Run the command, or look at the file, as the user that mailtwin runs as."),
-        Error::Session(session::Error::Connect(connect::Error::Certificate(refused))) => {
+        Kind::Certificate { fingerprint } => {
             failure.meaning("Nothing was sent: whoever answered could not prove to be the server.").remedy(format!(
                 "If that is your own server, add its authority with `tls-ca`, or pin this certificate with \
-                 tls-fingerprint = \"{}\" after comparing it on the server.",
-                refused.fingerprint
+                 tls-fingerprint = \"{fingerprint}\" after comparing it on the server."
             ))
         }
-        Error::Session(session::Error::Connect(connect::Error::Later(_))) => {
+        Kind::Network => {
             failure.meaning(kept).remedy("Look at the network and at `host` and `port`; the next run tries again.")
         }
-        Error::Store(store::Error::Locked { .. }) => {
+        Kind::Locked => {
             failure.meaning("One process at a time works on an account.").remedy("Wait for it to end, or stop it.")
         }
-        Error::Maildir(maildir::Error::DiskFull { .. }) | Error::Store(store::Error::Io { .. }) if is_full(error) => {
+        Kind::DiskFull => {
             failure.meaning(kept).remedy("Make room on the disk; the next run goes on where this one stopped.")
         }
-        Error::Maildir(maildir::Error::Unavailable(_)) => {
+        Kind::LocalUnavailable => {
             let place = escape(account.maildir.as_os_str().as_encoded_bytes());
             failure.meaning(format!(
                 "Nothing was concluded from what is missing in {place}, and nothing deleted anywhere."
             ))
         }
-        Error::Quiet { .. } => {
+        Kind::Quiet => {
             failure.meaning("It was not asked for anything; nothing was lost.").remedy("Run it again after that time.")
         }
-        Error::Session(_) | Error::Imap(_) | Error::Maildir(_) | Error::Store(_) | Error::Stopped => {
-            failure.meaning(kept)
-        }
+        Kind::Interrupted | Kind::Other => failure.meaning(kept),
         // It says all that itself.
-        Error::Refused(_) => failure,
-    }
-}
-
-/// Whether what the system said last is that there is no room.
-fn is_full(error: &Error) -> bool {
-    match error {
-        Error::Maildir(error) => matches!(error, maildir::Error::DiskFull { .. }),
-        Error::Store(store::Error::Io { source, .. }) => {
-            matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-        }
-        _ => false,
+        Kind::Refused => failure,
     }
 }

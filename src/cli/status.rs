@@ -3,6 +3,7 @@
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::Config;
 use crate::mail::escape;
+pub(super) use crate::worker::count;
 use crate::worker::status::{
     AccountStatus, HeldSet, LeftOut, MailboxStatus, Quarantined, Question, Side, State, Waiting,
 };
@@ -152,6 +153,7 @@ fn describe(state: State) -> (Style, &'static str) {
         State::Held => (Style::Attention, "ok, but something waits for you"),
         State::Failed => (Style::Bad, "failed"),
         State::NeedsLogin => (Style::Bad, "the login was refused"),
+        State::DiskFull => (Style::Bad, "there is no room on the disk"),
         State::LocalUnavailable => (Style::Bad, "the Maildir is not available"),
         State::Temporary => (Style::Attention, "failed for now, will be tried again"),
     }
@@ -167,15 +169,6 @@ fn harmless(text: &str) -> String {
 fn quote(word: &str) -> String {
     let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
     if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-pub(super) fn count(number: impl TryInto<u64>, noun: &str) -> String {
-    let number = number.try_into().unwrap_or(u64::MAX);
-    match (number, noun) {
-        (1, _) => format!("1 {noun}"),
-        (_, "mailbox") => format!("{number} mailboxes"),
-        _ => format!("{number} {noun}s"),
-    }
 }
 
 fn age(now: u64, at: u64) -> String {

@@ -145,7 +145,7 @@ pub(super) fn summarise(account: &str, report: &Report, mode: Mode, output: &Out
     if !output.is_json() {
         match mode {
             Mode::DryRun => plan_lines(account, report).iter().for_each(|line| output.report(line)),
-            Mode::Execute => output.note(summary(account, report)),
+            Mode::Execute => output.note(format!("{account}: {}", report.summary(account))),
         }
     }
     report.notices.iter().for_each(|notice| output.note(format!("  {notice}")));
@@ -160,29 +160,6 @@ pub(super) fn summarise(account: &str, report: &Report, mode: Mode, output: &Out
     } else {
         Exit::Done
     }
-}
-
-fn summary(account: &str, report: &Report) -> String {
-    let parts = [
-        (report.recognised, "recognised"),
-        (report.fetched, "fetched"),
-        (report.appended, "uploaded"),
-        (report.flagged, "with other flags"),
-        (report.moved_here, "moved here"),
-        (report.moved_there, "moved on the server"),
-        (report.copied, "copied on the server"),
-        (report.removed_here, "removed here"),
-        (report.removed_there, "removed on the server"),
-        (report.quarantined, "failed, see `mailtwin status`"),
-    ];
-    let told: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    let made = report.plan.mailboxes.len();
-    let made = (made > 0).then(|| format!("{} made", count(made as u64, "mailbox")));
-    let held =
-        (report.held > 0).then(|| format!("{} held, see `mailtwin status {account}`", count(report.held, "deletion")));
-    let asked = (report.asked > 0).then(|| format!("{} to be asked about", count(report.asked, "mailbox")));
-    let told: Vec<String> = made.into_iter().chain(told).chain(held).chain(asked).collect();
-    if told.is_empty() { format!("{account}: nothing to do") } else { format!("{account}: {}", told.join(", ")) }
 }
 
 /// The plan of a dry run, as lines.

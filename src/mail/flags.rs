@@ -93,7 +93,7 @@ impl fmt::Debug for Keyword {
 }
 
 /// A set of flags. A report for people has it as a list of words.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Flags {
     system: u8,
     keywords: Keywords,
@@ -211,7 +211,6 @@ impl Serialize for Flags {
             let system = self.system().map(|flag| -> &str { flag.as_wire() });
             serializer.collect_seq(system.chain(self.keywords().map(Keyword::as_wire)))
         } else {
-            // As the derived `Deserialize` reads it.
             (self.system, &self.keywords).serialize(serializer)
         }
     }
@@ -260,6 +259,19 @@ impl Serialize for Keywords {
 impl<'de> Deserialize<'de> for Keywords {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         BTreeSet::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl<'de> Deserialize<'de> for Flags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let words: Vec<String> = Deserialize::deserialize(deserializer)?;
+            let mut flags = Self::new();
+            words.iter().for_each(|word| flags.insert_wire(word));
+            return Ok(flags);
+        }
+        let (system, keywords) = Deserialize::deserialize(deserializer)?;
+        Ok(Self { system, keywords })
     }
 }
 
@@ -364,6 +376,10 @@ mod tests {
     fn a_report_has_flags_as_words() {
         let json = serde_json::to_string(&Flags::parse("Work \\Seen \\Answered")).expect("JSON");
         assert_eq!(json, r#"["\\Answered","\\Seen","Work"]"#);
+        let flags: Flags = serde_json::from_str(&json).expect("flags");
+        assert_eq!(flags, Flags::parse("Work \\Seen \\Answered"));
+        let stored = postcard::to_stdvec(&flags).expect("bytes");
+        assert_eq!(postcard::from_bytes::<Flags>(&stored).expect("flags"), flags);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub mod stub;
 pub mod uidl;
 pub mod utf7;
 
-pub use escape::escape;
+pub use escape::{escape, unescape};
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use flags::{FlagChange, Flags, Keyword, Storable, SystemFlag};
 pub use id::{ModSeq, ObjectId, Uid, UidList, UidSet, UidValidity};

@@ -1,6 +1,6 @@
 //! The base name of a Maildir file: the local identity of a message.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::sync::Arc;
 
@@ -36,6 +36,11 @@ impl Serialize for BaseName {
 
 impl<'de> Deserialize<'de> for BaseName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            let name = Self::new(&crate::mail::unescape(&text));
+            return name.ok_or_else(|| de::Error::custom("this is no base name"));
+        }
         Box::<[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.into()))
     }
 }
@@ -60,6 +65,8 @@ mod tests {
     fn a_report_has_a_name_as_text_and_the_database_as_bytes() {
         let name = BaseName::new(b"1.a\xff\n").expect("a name");
         assert_eq!(serde_json::to_string(&name).expect("JSON"), r#""1.a\\xff\\x0a""#);
+        assert_eq!(serde_json::from_str::<BaseName>(r#""1.a\\xff\\x0a""#).expect("JSON"), name);
+        assert!(serde_json::from_str::<BaseName>(r#""a/b""#).is_err());
         let stored = postcard::to_stdvec(&name).expect("bytes");
         assert_eq!(stored, b"\x051.a\xff\n");
         assert_eq!(postcard::from_bytes::<BaseName>(&stored).expect("a name"), name);

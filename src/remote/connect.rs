@@ -22,9 +22,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// A connection in both directions.
-pub trait AsyncReadWrite: AsyncRead + AsyncWrite + Debug + Unpin + Send {}
+pub trait AsyncReadWrite: AsyncRead + AsyncWrite + Debug + Unpin + Send + Sync {}
 
-impl<T: AsyncRead + AsyncWrite + Debug + Unpin + Send> AsyncReadWrite for T {}
+impl<T: AsyncRead + AsyncWrite + Debug + Unpin + Send + Sync> AsyncReadWrite for T {}
 
 /// A connection of any kind: TLS, bare TCP, or a tunnel.
 pub type Stream = Box<dyn AsyncReadWrite>;

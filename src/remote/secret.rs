@@ -4,9 +4,9 @@
 //! *file* everything but the last line end. No error repeats the secret, nor the arguments of a command.
 
 use super::child::{Group, drain};
-use super::endpoint::Secret;
+use super::endpoint::{Endpoint, Secret};
 use crate::mail::escape;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -83,6 +83,20 @@ pub enum Problem {
     TooLong { source_name: String },
     #[error("{source_name} gives bytes that are not UTF-8; store the secret as UTF-8 text")]
     NotText { source_name: String },
+}
+
+/// A digest of what a login would prove itself with now, under a key that the caller drew: it tells whether a secret is
+/// still the one that was refused, without keeping that. Without any secret it is the same always.
+///
+/// Cancel safe, as [`reveal`].
+pub async fn digest(endpoint: &Endpoint, key: &[u8; 32]) -> Result<[u8; 32], SecretError> {
+    let secret = match (&endpoint.token_command, &endpoint.password) {
+        (Some(command), _) => Some(token(command, "the access token").await?),
+        (None, Some(password)) => Some(reveal(password, "the password").await?),
+        (None, None) => None,
+    };
+    let secret = secret.as_ref().map_or("", |secret| secret.expose_secret());
+    Ok(*blake3::keyed_hash(key, secret.as_bytes()).as_bytes())
 }
 
 async fn reveal_within(

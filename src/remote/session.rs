@@ -4,6 +4,7 @@ use crate::remote::auth::{Exchange, Have, Identity, choose};
 use crate::remote::endpoint::{Endpoint, Mechanism, Protocol, Security, Target};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Imap, Listing};
+use crate::remote::lifeline::Lifeline;
 use crate::remote::quirks::Quirks;
 use crate::remote::secret::{self, SecretError};
 use crate::remote::{connect, tls};
@@ -58,11 +59,24 @@ pub struct Reached {
 
 /// Connects, logs in with one try, prepares the session, and lists. Cancel safe: dropping it closes the connection.
 pub async fn open(endpoint: &Endpoint) -> Result<Opened, Error> {
-    log_in(reach(endpoint).await?, endpoint).await
+    open_on(endpoint, &Lifeline::default()).await
+}
+
+/// As [`open`], with a hold on the connection for somebody else: severed, nothing of it is waited for any more.
+pub async fn open_on(endpoint: &Endpoint, line: &Lifeline) -> Result<Opened, Error> {
+    let opened = async { log_in(reach_on(endpoint, line).await?, endpoint).await };
+    tokio::select! {
+        opened = opened => opened,
+        () = line.severed() => Err(ImapError::later("it was cut off here").into()),
+    }
 }
 
 /// Connects and is greeted; no secret is asked for or sent. Cancel safe as [`open`].
 pub async fn reach(endpoint: &Endpoint) -> Result<Reached, Error> {
+    reach_on(endpoint, &Lifeline::default()).await
+}
+
+async fn reach_on(endpoint: &Endpoint, line: &Lifeline) -> Result<Reached, Error> {
     // The system's authorities are hundreds of files: they are read only where somebody has to be trusted.
     let tls = match endpoint.security {
         Security::Plaintext { .. } => tls::Tls::none(),
@@ -70,7 +84,8 @@ pub async fn reach(endpoint: &Endpoint) -> Result<Reached, Error> {
     };
     let connected = connect::open(endpoint, Protocol::Imap, &tls).await?;
     let (peer, protection, confidential) = (connected.peer, connected.protection, connected.confidential);
-    let imap = Imap::greet(connected.stream, connected.greeted, endpoint.timeout, &endpoint.disabled_extensions);
+    let imap =
+        Imap::greet(line.hold(connected.stream), connected.greeted, endpoint.timeout, &endpoint.disabled_extensions);
     Ok(Reached { imap: imap.await?, peer, protection, confidential })
 }
 

@@ -1,39 +1,87 @@
 //! The lock of an account: one process at a time works on its state.
 //!
+//! A daemon holds the locks of its accounts all the time and opens their states only now and then: so the lock is a thing
+//! of its own, which one open state at a time uses.
+//!
 //! The file stays when the lock goes, for to remove it would let two processes hold two files of the same name; what it
 //! says of its holder counts only while it is locked. The kernel drops the lock with the process, however that ends.
 
 use crate::mail::escape;
 use crate::store::error::Error;
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The lock of an account, held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     _file: File,
+    /// A state is open under it.
+    in_use: AtomicBool,
 }
 
+/// The use of a lock by an open state.
+#[derive(Debug)]
+pub(super) struct Use(Arc<Lock>);
+
 impl Lock {
+    /// Takes the lock of the account whose directory is `dir`, without waiting, and makes the directory (mode 0700) if there
+    /// is none.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if a process has it, this one included; [`Error::Io`].
+    pub fn hold(dir: &Path) -> Result<Self, Error> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Error::io("make", dir))?;
+        Self::take(dir)
+    }
+
+    /// Takes the lock that says which daemon works in a state directory; as [`hold`](Self::hold).
+    ///
+    /// # Errors
+    /// Those of [`hold`](Self::hold).
+    pub fn of_daemon(state_dir: &Path) -> Result<Self, Error> {
+        DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(Error::io("make", state_dir))?;
+        // No account has a dot in its name.
+        Self::take_file(&state_dir.join("daemon.lock"))
+    }
+
+    /// Uses the lock for a state that is opened; one at a time may.
+    pub(super) fn enter(self: &Arc<Self>) -> Result<Use, Error> {
+        if self.in_use.swap(true, Ordering::AcqRel) {
+            return Err(Error::Locked { holder: "another part of this process".to_owned() });
+        }
+        Ok(Use(self.clone()))
+    }
+
     /// Takes the lock of the account whose directory is `dir`, without waiting.
     pub(super) fn take(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join("lock");
+        Self::take_file(&dir.join("lock"))
+    }
+
+    fn take_file(path: &Path) -> Result<Self, Error> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(&path).map_err(Error::io("open", &path))?;
+        let mut file = options.open(path).map_err(Error::io("open", path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::Locked { holder: holder(&mut file) }),
-            Err(errno) => return Err(Error::io("lock", &path)(errno.into())),
+            Err(errno) => return Err(Error::io("lock", path)(errno.into())),
         }
         let command: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
         let content = format!("{}\n{}\n", std::process::id(), command.join(" "));
         // Whom it names is a courtesy; on a full disk the lock is a lock all the same.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(content.as_bytes()));
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, in_use: AtomicBool::new(false) })
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.0.in_use.store(false, Ordering::Release);
     }
 }
 
@@ -61,6 +109,24 @@ mod tests {
         assert!(error.starts_with(&format!("process {} (", std::process::id())), "{error}");
         drop(first);
         Lock::take(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn one_state_at_a_time_uses_a_lock_that_is_held() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lock = Arc::new(Lock::hold(&dir.path().join("work")).expect("free"));
+        let first = lock.enter().expect("not in use");
+        assert!(matches!(lock.enter(), Err(Error::Locked { .. })));
+        drop(first);
+        lock.enter().expect("not in use again");
+    }
+
+    #[test]
+    fn a_second_daemon_is_told_of_the_first() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _first = Lock::of_daemon(dir.path()).expect("free");
+        let error = Lock::of_daemon(dir.path()).expect_err("taken").to_string();
+        assert!(error.starts_with(&format!("process {} (", std::process::id())), "{error}");
     }
 
     #[test]

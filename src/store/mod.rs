@@ -16,6 +16,7 @@ mod record;
 mod witness;
 
 pub use error::Error;
+pub use lock::Lock;
 pub use open::Health;
 pub use record::{FORMAT, Sum as Seal};
 
@@ -26,14 +27,14 @@ use crate::sync::{
 use database::Database;
 use draft::{Draft, Ready};
 use keys::Key;
-use lock::Lock;
+use lock::Use;
 use picture::{Names, Pieces};
 use record::{Header, Record, Sum};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use witness::Witness;
 
 /// The state of one account, open and locked.
@@ -45,7 +46,7 @@ pub struct Store {
     database: Database,
     memory: Mutex<Memory>,
     dir: PathBuf,
-    _lock: Lock,
+    _lock: Use,
 }
 
 /// What is kept of the database while it is open.
@@ -103,7 +104,15 @@ impl Store {
     /// [`Error::Locked`] if a process, this one included, has it open; [`Error::Newer`] if a newer mailtwin wrote it;
     /// [`Error::Io`] if the disk refuses. Nothing was changed then.
     pub fn open(dir: &Path) -> Result<(Self, Health), Error> {
-        open::open(dir)
+        open::open(dir, None)
+    }
+
+    /// As [`open`](Self::open), under a lock of that directory which is held already, and stays so.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if a state is open under it; else those of [`open`](Self::open).
+    pub fn open_under(dir: &Path, lock: &Arc<Lock>) -> Result<(Self, Health), Error> {
+        open::open(dir, Some(lock))
     }
 
     /// Moves the database of the account whose directory is `dir` out of the way, and returns where it is now.

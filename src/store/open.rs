@@ -16,11 +16,10 @@ use crate::store::witness::{Witness, sync_dir};
 use crate::store::{Memory, Store, decode};
 use crate::sync::{Batch, GuardMemory, MailboxRecord, Quiet, Removals, Uploads};
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// How a database was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,10 +37,12 @@ pub enum Health {
     SetAside(PathBuf),
 }
 
-/// Opens the state in `dir`; see [`Store::open`].
-pub(super) fn open(dir: &Path) -> Result<(Store, Health), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Error::io("make", dir))?;
-    let lock = Lock::take(dir)?;
+/// Opens the state in `dir`; see [`Store::open`] and [`Store::open_under`].
+pub(super) fn open(dir: &Path, held: Option<&Arc<Lock>>) -> Result<(Store, Health), Error> {
+    let lock = match held {
+        Some(lock) => lock.enter()?,
+        None => Arc::new(Lock::hold(dir)?).enter()?,
+    };
     let db = dir.join("db");
     let mut witness = Witness::read(dir)?;
     if let Witness::Newer(found) = witness {

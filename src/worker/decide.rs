@@ -1,11 +1,13 @@
 //! A person's word on deletions that are held: they go, or the messages come back.
 
-use crate::store::{Settlement, Store};
+use crate::store::Settlement;
 use crate::sync::{Hold, Question, Word, decided as decided_of};
 use crate::worker::{Error, Job};
+use serde::{Deserialize, Serialize};
 
 /// What a person decided.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Decision {
     /// The next pass deletes.
     Approve,
@@ -23,7 +25,7 @@ impl Decision {
 }
 
 /// What a decision was about.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decided {
     /// How many messages it was, by mailbox and set.
     pub deletions: Vec<(String, u32, u32)>,
@@ -41,7 +43,7 @@ pub fn decide(
     wanted: &dyn Fn(&str) -> bool,
     set: Option<u32>,
 ) -> Result<Decided, Error> {
-    let (store, _) = Store::open(&job.state())?;
+    let (store, _) = job.open()?;
     let mut decided = Decided::default();
     let (mut changes, mut mailboxes) = (Vec::new(), Vec::new());
     for mut record in store.mailboxes()? {

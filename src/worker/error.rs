@@ -3,6 +3,7 @@
 use crate::remote::{connect, error as imap, session};
 use crate::worker::status::State;
 use crate::{maildir, store};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// Why a pass over an account ended early. What was done stays done.
@@ -31,6 +32,9 @@ pub enum Error {
     /// What was found does not fit what is remembered, and a person has to decide; a whole sentence.
     #[error("{0}")]
     Refused(String),
+    /// It was told to end.
+    #[error("it was interrupted")]
+    Interrupted,
     /// A task of ours ended without an answer.
     #[error("a part of mailtwin stopped unexpectedly")]
     Stopped,
@@ -59,8 +63,9 @@ impl Error {
         match self {
             Self::Session(session::Error::Imap(error)) | Self::Imap(error) => imap(error),
             Self::Session(session::Error::Connect(connect::Error::Later(_))) => State::Temporary,
-            Self::Store(store::Error::Locked { .. }) | Self::Quiet { .. } => State::Temporary,
-            Self::Maildir(maildir::Error::Unavailable(_) | maildir::Error::DiskFull { .. }) => State::LocalUnavailable,
+            Self::Store(store::Error::Locked { .. }) | Self::Quiet { .. } | Self::Interrupted => State::Temporary,
+            _ if self.is_disk_full() => State::DiskFull,
+            Self::Maildir(maildir::Error::Unavailable(_)) => State::LocalUnavailable,
             Self::Session(_) | Self::Maildir(_) | Self::Store(_) | Self::Refused(_) | Self::Stopped => State::Failed,
         }
     }
@@ -71,6 +76,17 @@ impl Error {
             Self::Session(session::Error::Imap(imap::Error::Later { hint, .. }))
             | Self::Imap(imap::Error::Later { hint, .. }) => *hint,
             _ => None,
+        }
+    }
+
+    /// Whether there is no room on the disk.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Maildir(error) => matches!(error, maildir::Error::DiskFull { .. }),
+            Self::Store(store::Error::Io { source, .. }) => {
+                matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            }
+            _ => false,
         }
     }
 

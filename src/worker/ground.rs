@@ -54,7 +54,7 @@ pub enum History {
 
 /// Opens both, and refuses what is not ours. Blocking.
 pub fn prepare(job: &Job) -> Result<Ground, Error> {
-    let (store, health) = Store::open(&job.state())?;
+    let (store, health) = job.open()?;
     let owner = Owner { account: job.account.clone(), state: StateId::new(store.identity()) };
     let place = place_of(&job.state());
     let Stand { root, marked, history } = stand(job, &owner, &place, Some(&store))?;
@@ -78,7 +78,7 @@ pub fn look(job: &Job) -> Result<Look, Error> {
 /// # Errors
 /// Those of [`prepare`], the other state's claim excepted.
 pub fn claimant(job: &Job) -> Result<Option<String>, Error> {
-    let store = if job.state().join("db").exists() { Some(Store::open(&job.state())?.0) } else { None };
+    let store = if job.state().join("db").exists() { Some(job.open()?.0) } else { None };
     let identity = store.as_ref().map_or([0; 16], Store::identity);
     let owner = Owner { account: job.account.clone(), state: StateId::new(identity) };
     let place = place_of(&job.state());
@@ -96,7 +96,7 @@ pub fn claimant(job: &Job) -> Result<Option<String>, Error> {
 /// # Errors
 /// Those of [`prepare`], the other state's claim excepted.
 pub fn take_over(job: &Job) -> Result<(), Error> {
-    let (store, _) = Store::open(&job.state())?;
+    let (store, _) = job.open()?;
     let owner = Owner { account: job.account.clone(), state: StateId::new(store.identity()) };
     let place = place_of(&job.state());
     let root = match Root::open(&job.maildir, &owner, Expected::Anything)? {

@@ -3,8 +3,10 @@
 use crate::mail::MailboxName;
 use crate::maildir::{Keywords, Layout};
 use crate::remote::Endpoint;
+use crate::store::{self, Health, Lock, Store};
 use crate::sync::{Action, Deletion, Guard, Held, Limits, MailboxAction, MailboxPlan, Policy, Side, Sides};
-use serde::Serialize;
+use crate::worker::reins::Reins;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +55,10 @@ pub struct Job {
     pub keep_deleted: Duration,
     /// How many actions a batch has at most.
     pub group: usize,
+    /// The lock of the account, where somebody holds it all the time.
+    pub lock: Option<Arc<Lock>>,
+    /// How a pass is ended before its time.
+    pub reins: Reins,
 }
 
 impl fmt::Debug for Job {
@@ -66,10 +72,18 @@ impl Job {
     pub fn state(&self) -> PathBuf {
         self.state_dir.join(&self.account)
     }
+
+    /// Opens the state of this account, under the lock that is held if one is. Blocking.
+    pub(super) fn open(&self) -> Result<(Store, Health), store::Error> {
+        match &self.lock {
+            Some(lock) => Store::open_under(&self.state(), lock),
+            None => Store::open(&self.state()),
+        }
+    }
 }
 
 /// What is going on, for whoever watches.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The session is open.
     LoggedIn {
@@ -108,7 +122,7 @@ pub enum Event {
 }
 
 /// What is to be done in an account, and what nobody can do.
-#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountPlan {
     /// Mailboxes to make.
     pub mailboxes: Vec<MailboxAction>,
@@ -119,7 +133,7 @@ pub struct AccountPlan {
 }
 
 /// What is to be done in one mailbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// Its name on the server.
     pub mailbox: MailboxName,
@@ -128,7 +142,7 @@ pub struct Planned {
 }
 
 /// Deletions that the guard holds back in one mailbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
     /// Its name on the server.
     pub mailbox: MailboxName,
@@ -159,7 +173,7 @@ impl AccountPlan {
 }
 
 /// How a pass over an account went.
-#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// What was planned, and done unless told otherwise below.
     pub plan: AccountPlan,
@@ -194,7 +208,7 @@ pub struct Report {
 }
 
 /// A mailbox that was left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Its name, escaped.
     pub mailbox: String,

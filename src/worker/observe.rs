@@ -167,7 +167,7 @@ impl Pass<'_> {
                     break;
                 }
                 let _ = self.events.send(Event::LookingAgain(wait));
-                tokio::time::sleep(wait).await;
+                self.pause(wait).await?;
             }
         }
         Ok(settled)

@@ -43,6 +43,7 @@ const MAX_ROUNDS: usize = 8;
 pub async fn run(job: &Job, only: &[String], mode: Mode, events: UnboundedSender<Event>) -> Result<Report, Error> {
     let mut told = Told::default();
     let done = attempt(job, Task::Mirror(only), mode, events, &mut told, &mut Undone::default()).await;
+    let done = as_asked(job, done);
     if mode == Mode::Execute {
         tell::tell(job, &done, told).await;
     }
@@ -59,8 +60,14 @@ pub async fn undo(
 ) -> Result<(Report, Undone), Error> {
     let (mut told, mut undone) = (Told::default(), Undone::default());
     let done = attempt(job, Task::TakeBack(numbers), Mode::Execute, events, &mut told, &mut undone).await;
+    let done = as_asked(job, done);
     tell::tell(job, &done, told).await;
     Ok((done?, undone))
+}
+
+/// What failed after it was to end anyway, failed for that reason.
+fn as_asked(job: &Job, done: Result<Report, Error>) -> Result<Report, Error> {
+    done.map_err(|error| if job.reins.is_finishing() { Error::Interrupted } else { error })
 }
 
 /// What a pass is for.
@@ -82,8 +89,8 @@ async fn attempt(
     let prepared = job.clone();
     let ground = blocking(move || ground::prepare(&prepared)).await?;
     let store = ground.store.clone();
-    quiet::respect(&store, &events).await?;
-    let opened = quiet::heed(&store, session::open(&job.endpoint).await).await?;
+    quiet::respect(&store, &events, &job.reins).await?;
+    let opened = quiet::heed(&store, session::open_on(&job.endpoint, &job.reins.line).await).await?;
     told.tier = Some(opened.imap.tier());
     told.quirks = Some(opened.quirks);
     // Nobody may be listening, here and below.
@@ -312,6 +319,7 @@ impl<'j> Pass<'j> {
         let mut before: BTreeMap<MailboxId, u64> = BTreeMap::new();
         let mut learnt = 0;
         for round in 0..MAX_ROUNDS {
+            self.go_on()?;
             let mut observed = self.observe(&dirty).await?;
             if !self.batches.is_empty() {
                 self.recover(&mut observed).await?;
@@ -344,7 +352,7 @@ impl<'j> Pass<'j> {
                 None if dirty.is_empty() => break,
                 Some(waiting) if dirty.is_empty() => {
                     let _ = self.events.send(Event::WaitingForMoves(waiting.after));
-                    tokio::time::sleep(waiting.after).await;
+                    self.pause(waiting.after).await?;
                     self.looked_again = true;
                 }
                 _ => {
@@ -520,6 +528,7 @@ impl<'j> Pass<'j> {
 
     /// Begins batches: durable first, then the marker of the root is raised to their generation.
     pub(super) async fn begin(&mut self, works: Vec<Work>) -> Result<Vec<Batch>, Error> {
+        self.go_on()?;
         let store = self.store.clone();
         let (root, owner, place) = (self.root.clone(), self.owner.clone(), self.state_place.clone());
         let begun = blocking(move || {
@@ -532,6 +541,19 @@ impl<'j> Pass<'j> {
         .await?;
         self.batches.extend(begun.iter().cloned());
         Ok(begun)
+    }
+
+    /// Fails if the pass is to end: nothing new is begun then.
+    pub(super) fn go_on(&self) -> Result<(), Error> {
+        if self.job.reins.is_finishing() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Waits, unless the pass is to end meanwhile.
+    pub(super) async fn pause(&self, time: std::time::Duration) -> Result<(), Error> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.job.reins.finishing() => Err(Error::Interrupted),
+        }
     }
 
     /// How mailboxes of the server are opened: for looking only where nothing is ever changed there.

@@ -3,7 +3,7 @@
 use crate::store::{Settlement, Store};
 use crate::sync::Quiet;
 use crate::worker::pass::{blocking, now};
-use crate::worker::{Error, Event};
+use crate::worker::{Error, Event, Reins};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -14,8 +14,8 @@ const PATIENCE: u64 = 60;
 /// Waits for the rest of a pause that an earlier run was asked for.
 ///
 /// # Errors
-/// [`Error::Quiet`] if it is too long to be waited for.
-pub(super) async fn respect(store: &Arc<Store>, events: &UnboundedSender<Event>) -> Result<(), Error> {
+/// [`Error::Quiet`] if it is too long to be waited for, [`Error::Interrupted`] if the pass is to end meanwhile.
+pub(super) async fn respect(store: &Arc<Store>, events: &UnboundedSender<Event>, reins: &Reins) -> Result<(), Error> {
     let asked = store.clone();
     let quiet = blocking(move || Ok(asked.quiet()?)).await?;
     match quiet.left(now()) {
@@ -24,8 +24,10 @@ pub(super) async fn respect(store: &Arc<Store>, events: &UnboundedSender<Event>)
             let left = Duration::from_secs(left);
             // Nobody may be listening.
             let _ = events.send(Event::LeavingAlone(left));
-            tokio::time::sleep(left).await;
-            Ok(())
+            tokio::select! {
+                () = tokio::time::sleep(left) => Ok(()),
+                () = reins.finishing() => Err(Error::Interrupted),
+            }
         }
         left => Err(Error::Quiet { reason: quiet.reason, left: Duration::from_secs(left) }),
     }

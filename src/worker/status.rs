@@ -79,6 +79,8 @@ pub enum State {
     NeedsLogin,
     /// The Maildir is missing, empty where it should not be, or cannot be written.
     LocalUnavailable,
+    /// There is no room on the disk.
+    DiskFull,
     /// The last pass failed for a reason that may pass by itself, such as the network.
     Temporary,
 }

@@ -113,7 +113,12 @@ fn is_filtered(known: &Known) -> bool {
 }
 
 /// Writes the status of an account after a pass. A status that cannot be written is logged and nothing else.
+///
+/// One that was interrupted says nothing: what was told before it holds.
 pub(super) async fn tell(job: &Job, done: &Result<Report, Error>, told: Told) {
+    if matches!(done, Err(Error::Interrupted)) {
+        return;
+    }
     let (state_dir, account) = (job.state_dir.clone(), job.account.clone());
     let state = match done {
         Ok(report) if report.left_out.iter().any(|left| left.failed) => State::Failed,

@@ -16,6 +16,7 @@ use crate::worker::history::Recorded;
 use crate::worker::mailboxes::Asked;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What an undo brought back until now: what follows from that is done in its pass, and nothing else.
@@ -55,7 +56,7 @@ impl BroughtBack {
 }
 
 /// What `undo` did.
-#[derive(Clone, Default, Debug, PartialEq, Eq)]
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undone {
     /// The numbers of what was taken back.
     pub done: BTreeSet<u64>,

@@ -7,13 +7,13 @@ use crate::sync::{Deed, MailboxId, MailboxRecord, Picture, Place, RemovedMessage
 use crate::worker::ground::{Ground, prepare};
 use crate::worker::undo::NOT_FROM_THERE;
 use crate::worker::{Error, Job};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 
 /// Something that `undo` can take back, or why it cannot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undoable {
     /// Its number; it stays the same as long as it is listed.
     pub number: u64,

@@ -28,7 +28,7 @@ impl Imap {
     /// # Errors
     /// [`Error::Later`] when the server says BYE or nothing.
     pub async fn greet(
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        stream: impl AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
         greeted: bool,
         timeout: Duration,
         disabled: &[String],

@@ -35,8 +35,8 @@ const MAX_RESPONSES: u32 = 5_000_000;
 const MAX_OCTETS: usize = 512 << 20;
 
 /// A stream of bytes in both directions: TCP, TLS, a tunnel.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
 /// Why the wire was cut from this side.
 #[derive(Debug, thiserror::Error)]

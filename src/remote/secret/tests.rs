@@ -1,5 +1,4 @@
 use super::*;
-use secrecy::ExposeSecret as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 
