@@ -21,6 +21,8 @@
 //! [`worker`] is one pass over one account: it recovers, observes, has it judged, executes, and settles. Hands without
 //! opinions.
 //!
+//! [`supervisor`] is the daemon's mind: which account is looked at when, what becomes of what fails, and the tasks that do it.
+//!
 //! [`config`] turns a TOML file into values that need no more checking, or into everything that is wrong with it.
 //!
 //! [`cli`] is the voice: a file for each command, and the only room that prints.
@@ -32,5 +34,6 @@ pub mod maildir;
 pub mod remote;
 pub mod step;
 pub mod store;
+pub mod supervisor;
 pub mod sync;
 pub mod worker;

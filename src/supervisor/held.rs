@@ -1,0 +1,72 @@
+//! An account of the daemon, and what is held of it: its lock above all.
+
+use super::schedule::Setup;
+use crate::store::{self, Lock};
+use crate::worker::{self, AccountStatus, Job, Trouble};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An account, as the configuration has it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// What its worker is told.
+    pub job: Job,
+    /// How often it is looked at.
+    pub every: Duration,
+    /// A digest of its configuration: another one means that it changed.
+    pub digest: [u8; 32],
+}
+
+/// An account, and what is held of it.
+pub(super) struct Held {
+    pub account: Account,
+    /// Its lock. None: another process has it, for a while.
+    pub lock: Option<Arc<Lock>>,
+    /// What is wrong with it.
+    pub reason: Option<String>,
+    /// The digest of the secret that was refused.
+    pub refused: Option<[u8; 32]>,
+}
+
+impl Held {
+    pub fn new(account: Account) -> Self {
+        let mut held = Self { account, lock: None, reason: None, refused: None };
+        if let Err(error) = held.hold() {
+            held.note(Some(Trouble::from(worker::Error::from(error)).what));
+        }
+        held
+    }
+
+    /// The lock of the account, taken if it is not held.
+    pub fn hold(&mut self) -> Result<Arc<Lock>, store::Error> {
+        if let Some(lock) = &self.lock {
+            return Ok(lock.clone());
+        }
+        let lock = Arc::new(Lock::hold(&self.account.job.state())?);
+        self.lock = Some(lock.clone());
+        Ok(lock)
+    }
+
+    /// Remembers what is wrong with the account, and tells the log if that is news.
+    pub fn note(&mut self, reason: Option<String>) {
+        let account = &self.account.job.account;
+        match &reason {
+            Some(text) if self.reason != reason => tracing::warn!(account = %account, "{account}: {}", sentence(text)),
+            None if self.reason.is_some() => tracing::info!(account = %account, "{account}: all is well again."),
+            _ => {}
+        }
+        self.reason = reason;
+    }
+
+    /// What the schedule has to know of it. Reads its status file.
+    pub fn setup(&self) -> Setup {
+        let Job { state_dir, account, .. } = &self.account.job;
+        let status = AccountStatus::load(state_dir, account);
+        Setup { every: self.account.every, known: status.is_ok_and(|status| status.last_success.is_some()) }
+    }
+}
+
+/// A clause as the end of a sentence.
+pub(super) fn sentence(clause: &str) -> String {
+    if clause.ends_with(['.', '!', '?']) { clause.to_owned() } else { format!("{clause}.") }
+}

@@ -1,0 +1,403 @@
+//! The thin shell around the schedule: tasks, signals, the clock, the service manager.
+//!
+//! It decides nothing about when: it turns what happens into events, and obeys. A task that panics is an ending like
+//! another. A task that is given up is dropped, which is to its account what a crash is; what it still writes on a thread of
+//! its own holds the account's lock, so nobody begins before that has ended.
+
+mod answers;
+mod show;
+
+use super::handle::{Gone, Handle, Request};
+use super::held::{Account, Held, sentence};
+use super::notify::Notify;
+use super::schedule::{Command, Ending, Event, Health, Limits, Now, Schedule, Task};
+use super::status::{AccountView, Doing, Happened, Progress, What, in_one_line};
+use super::work::{Finished, Update, Updates, Work, carry_out};
+use super::world::{Received, Signals, uptime};
+use crate::remote::secret;
+use crate::worker::{self, Job, Kind, Reins, State, Trouble};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{broadcast, watch};
+use tokio::task::AbortHandle;
+
+/// How far apart the pictures of all accounts are at least that watchers get.
+const BETWEEN_VIEWS: Duration = Duration::from_millis(200);
+/// So much is kept for whoever listens slowly to what happens.
+const KEPT: usize = 1024;
+/// After so long nothing is waited for: a machine that slept wakes within it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(15);
+/// The end is the end.
+const LAST: Duration = Duration::from_millis(2700);
+
+/// Reads the configuration again; an error is a clause that says what is wrong with it.
+pub type Load = Box<dyn FnMut() -> Result<Vec<Account>, String> + Send>;
+
+/// See the head of this file.
+pub struct Supervisor {
+    schedule: Schedule,
+    accounts: BTreeMap<String, Held>,
+    running: BTreeMap<String, Running>,
+    tickets: BTreeMap<u64, (Work, Updates)>,
+    last_ticket: u64,
+    load: Load,
+    notify: Notify,
+    began: Now,
+    /// A key for digests of secrets, which are kept in memory only.
+    key: [u8; 32],
+    messages: UnboundedSender<Message>,
+    inbox: UnboundedReceiver<Message>,
+    requests: UnboundedReceiver<Request>,
+    views: watch::Sender<Arc<Vec<AccountView>>>,
+    /// When watchers got the last picture,
+    shown: Now,
+    /// and whether there is another, which may wait or not.
+    news: News,
+    told: String,
+    happened: broadcast::Sender<Happened>,
+    stopping: Option<Now>,
+}
+
+/// Whether watchers are to get a new picture.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    None,
+    Some,
+    Urgent,
+}
+
+struct Running {
+    began: Now,
+    progress: Progress,
+    reins: Reins,
+    abort: AbortHandle,
+}
+
+enum Message {
+    Moved {
+        account: String,
+        event: worker::Event,
+    },
+    Ended {
+        account: String,
+        finished: Box<Finished>,
+        updates: Option<Updates>,
+    },
+    /// The digest of a secret, as it was when it was refused, or is now. None: it cannot be had.
+    Digest {
+        account: String,
+        digest: Option<[u8; 32]>,
+        is_refused: bool,
+    },
+}
+
+impl Supervisor {
+    /// Takes the accounts' locks. Whose lock is taken by another process is waited for; that is no error.
+    ///
+    /// `seed` makes its waits unlike those of others.
+    pub fn new(accounts: Vec<Account>, load: Load, notify: Notify, seed: u64) -> (Self, Handle) {
+        let (messages, inbox) = unbounded_channel();
+        let (asking, requests) = unbounded_channel();
+        let (views, watched) = watch::channel(Arc::default());
+        let (happened, _) = broadcast::channel(KEPT);
+        let handle = Handle { requests: asking, views: watched, happened: happened.clone() };
+        let mut key = [0; 32];
+        key.chunks_mut(8).zip(1..).for_each(|(part, n): (_, u64)| {
+            part.copy_from_slice(&(seed ^ fastrand::u64(..) ^ n).to_ne_bytes());
+        });
+        let mut supervisor = Self {
+            schedule: Schedule::new(Limits::default(), seed),
+            accounts: BTreeMap::new(),
+            running: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            last_ticket: 0,
+            load,
+            notify,
+            began: uptime(),
+            key,
+            messages,
+            inbox,
+            requests,
+            views,
+            shown: Duration::ZERO,
+            news: News::Urgent,
+            told: String::new(),
+            happened,
+            stopping: None,
+        };
+        supervisor.accounts =
+            accounts.into_iter().map(|account| (account.job.account.clone(), Held::new(account))).collect();
+        (supervisor, handle)
+    }
+
+    /// Works until a signal ends it: SIGTERM or SIGINT. SIGHUP reads the configuration again, SIGUSR1 looks at every
+    /// account now. What the service manager hears, it hears from here.
+    ///
+    /// # Errors
+    /// Signals cannot be had.
+    pub async fn run(mut self) -> io::Result<()> {
+        let mut signals = Signals::new()?;
+        for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
+            let setup = self.accounts[&name].setup();
+            self.on(&name, Event::Added(setup));
+        }
+        self.publish();
+        self.told = in_one_line(&self.views.borrow());
+        self.notify.ready(&self.told);
+        tracing::info!("mailtwin {} runs: {}.", env!("CARGO_PKG_VERSION"), self.told);
+        let mut pinged = Duration::ZERO;
+        while !self.is_over() {
+            let now = self.now();
+            if let Some(every) = self.notify.watchdog().filter(|every| pinged.is_zero() || now >= pinged + *every)
+                && self.schedule.is_alive()
+            {
+                self.notify.alive();
+                pinged = now.max(every / 1000);
+            }
+            let wait = self.wait(now, pinged);
+            tokio::select! {
+                biased;
+                signal = signals.next() => self.obey_signal(signal),
+                Some(message) = self.inbox.recv() => self.take(message),
+                Some(request) = self.requests.recv() => self.answer(request),
+                () = tokio::time::sleep(wait) => {
+                    let commands = self.schedule.tick(self.now());
+                    self.obey(commands);
+                }
+            }
+            let is_time = self.now() >= self.shown + BETWEEN_VIEWS;
+            if self.news == News::Urgent || (self.news == News::Some && is_time) {
+                self.publish();
+            }
+        }
+        tracing::info!("mailtwin ends.");
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping.is_some_and(|since| self.schedule.is_idle() || self.now() >= since + LAST)
+    }
+
+    /// How long it may sleep.
+    fn wait(&self, now: Now, pinged: Now) -> Duration {
+        let deadline = self.schedule.next_deadline(now);
+        let ping = self.notify.watchdog().map(|every| pinged + every);
+        let view = (self.news == News::Some).then(|| self.shown + BETWEEN_VIEWS);
+        let end = self.stopping.map(|since| since + LAST);
+        let next = [deadline, ping, view, end].into_iter().flatten().min();
+        next.map_or(LONGEST_SLEEP, |at| at.saturating_sub(now)).min(LONGEST_SLEEP)
+    }
+
+    fn now(&self) -> Now {
+        uptime().saturating_sub(self.began)
+    }
+
+    fn on(&mut self, account: &str, event: Event) {
+        self.news = self.news.max(if event == Event::Progressed { News::Some } else { News::Urgent });
+        let commands = self.schedule.on(account, event, self.now());
+        self.obey(commands);
+    }
+
+    fn obey(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            self.news = News::Urgent;
+            match command {
+                Command::Run { account, task } => self.begin(account, task),
+                Command::Finish(account) => self.pull(&account, Reins::finish),
+                Command::Cut(account) => self.pull(&account, Reins::cut),
+                Command::GiveUp(account) => {
+                    tracing::warn!(account = %account, "what goes on does not end, and is given up; the next pass recovers.");
+                    if let Some(running) = self.running.get(&account) {
+                        running.abort.abort();
+                    }
+                }
+                Command::CompareSecret(account) => self.digest(&account, false),
+            }
+        }
+    }
+
+    fn pull(&self, account: &str, how: impl FnOnce(&Reins)) {
+        if let Some(running) = self.running.get(account) {
+            how(&running.reins);
+        }
+    }
+
+    /// Begins a task of an account.
+    fn begin(&mut self, name: String, task: Task) {
+        let (work, updates) = match task {
+            Task::Pass(mailboxes) => (Work::Sync { mailboxes, dry_run: false }, None),
+            Task::Ticket(number) => match self.tickets.remove(&number) {
+                Some((work, updates)) => (work, Some(updates)),
+                None => return self.end(&name, Ending::Aside { look: false }),
+            },
+        };
+        if updates.as_ref().is_some_and(Updates::is_closed) {
+            return self.end(&name, Ending::Aside { look: false });
+        }
+        let is_loan = work == Work::Lend;
+        let Some(held) = self.accounts.get_mut(&name) else { return };
+        let lock = match held.hold() {
+            Ok(lock) => lock,
+            Err(error) => {
+                let trouble = Trouble::from(worker::Error::from(error));
+                let ending = match trouble.kind {
+                    Kind::Locked => Ending::Locked,
+                    Kind::DiskFull => Ending::Passed { health: Health::DiskFull, whole: false, hint: None },
+                    _ => Ending::Passed { health: Health::Attention, whole: false, hint: None },
+                };
+                let reason = Some(trouble.what.clone());
+                let last = Some(Update::Failed(trouble));
+                let finished = Box::new(Finished { ending, reason, told: None, refused: false, last });
+                // Through the queue, so that the stack does not grow.
+                let _ = self.messages.send(Message::Ended { account: name, finished, updates });
+                return;
+            }
+        };
+        let reins = Reins::default();
+        let lock = if is_loan {
+            held.lock = None;
+            drop(lock);
+            None
+        } else {
+            Some(lock)
+        };
+        let job = Job { lock, reins: reins.clone(), ..held.account.job.clone() };
+        let (events, mut moved) = unbounded_channel();
+        let inner = tokio::spawn(carry_out(job, work, events, updates.clone()));
+        let abort = inner.abort_handle();
+        let (messages, account) = (self.messages.clone(), name.clone());
+        tokio::spawn(async move {
+            while let Some(event) = moved.recv().await {
+                let _ = messages.send(Message::Moved { account: account.clone(), event });
+            }
+            // It ends when the task does, however that ends.
+            let finished = Box::new(inner.await.unwrap_or_else(|error| broken(error.is_panic())));
+            let _ = messages.send(Message::Ended { account, finished, updates });
+        });
+        let doing = if is_loan { Doing::Lent } else { Doing::Connecting };
+        let (began, progress) = (self.now(), Progress { doing, ..Progress::default() });
+        self.running.insert(name.clone(), Running { began, progress, reins, abort });
+        self.happen(Some(name), What::Began, if is_loan { "lent to another process" } else { "looked at" });
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Moved { account, event } => {
+                if let Some(running) = self.running.get_mut(&account) {
+                    running.progress.take(&event);
+                }
+                self.on(&account, Event::Progressed);
+            }
+            Message::Ended { account, finished, updates } => self.ended(account, *finished, updates),
+            Message::Digest { account, digest, is_refused: true } => {
+                if let Some(held) = self.accounts.get_mut(&account) {
+                    held.refused = digest;
+                }
+            }
+            Message::Digest { account, digest, is_refused: false } => {
+                // A secret that could not be had then and can be now is another one, too.
+                let refused = self.accounts.get(&account).and_then(|held| held.refused);
+                let changed = digest.is_some() && digest != refused;
+                self.on(&account, Event::Compared { changed });
+            }
+        }
+    }
+
+    fn ended(&mut self, account: String, finished: Finished, updates: Option<Updates>) {
+        self.running.remove(&account);
+        let Finished { ending, reason, told, refused, last } = finished;
+        let failed = match ending {
+            Ending::Passed { health, .. } => !matches!(health, Health::Good | Health::Held),
+            Ending::Broke | Ending::Locked => true,
+            Ending::Interrupted | Ending::Aside { .. } => false,
+        };
+        if let Some(held) = self.accounts.get_mut(&account) {
+            // A loan that is over; who has not let go yet is waited for at the next pass.
+            let _ = held.hold();
+            if !matches!(ending, Ending::Interrupted | Ending::Aside { .. }) {
+                held.note(reason.clone());
+            }
+        }
+        if let Some(told) = &told {
+            tracing::info!(account = %account, "{account}: {}", sentence(told));
+        }
+        let text = told.as_deref().or(reason.as_deref()).unwrap_or("nothing to do");
+        let (what, text) = match reason.as_deref() {
+            Some(reason) if failed => (What::Failed, reason),
+            _ => (What::Ended, text),
+        };
+        self.happen(Some(account.clone()), what, text);
+        if refused {
+            self.digest(&account, true);
+        }
+        self.end(&account, ending);
+        if let (Some(updates), Some(last)) = (updates, last) {
+            // Whoever asks next sees what came of it.
+            self.publish();
+            let _ = updates.send(last);
+        }
+    }
+
+    fn end(&mut self, account: &str, ending: Ending) {
+        self.on(account, Event::Ended(ending));
+        if !self.schedule.knows(account) {
+            self.accounts.remove(account);
+        }
+    }
+
+    /// Finds out what the secret of an account is, as a digest.
+    fn digest(&self, account: &str, is_refused: bool) {
+        let Some(held) = self.accounts.get(account) else { return };
+        let (endpoint, key, messages) = (held.account.job.endpoint.clone(), self.key, self.messages.clone());
+        let account = account.to_owned();
+        tokio::spawn(async move {
+            let digest = secret::digest(&endpoint, &key).await.ok();
+            let _ = messages.send(Message::Digest { account, digest, is_refused });
+        });
+    }
+
+    fn obey_signal(&mut self, signal: Received) {
+        match signal {
+            Received::End if self.stopping.is_none() => {
+                self.notify.stopping();
+                tracing::info!("told to end; what is in hand is finished.");
+                self.stopping = Some(self.now());
+                self.happen(None, What::Stopping, "the daemon ends");
+                let commands = self.schedule.stop(self.now());
+                self.obey(commands);
+                // Nobody waits for what will not be begun.
+                for (_, (_, updates)) in std::mem::take(&mut self.tickets) {
+                    let (what, state) = (Gone.to_string(), State::Temporary);
+                    let _ = updates.send(Update::Failed(Trouble { state, kind: Kind::Interrupted, what, hint: None }));
+                }
+            }
+            Received::End => {}
+            Received::Reload => drop(self.reload()),
+            Received::Now => {
+                for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
+                    self.on(&name, Event::Now);
+                }
+            }
+        }
+    }
+}
+
+/// The end of a task that did not come to it.
+fn broken(panicked: bool) -> Finished {
+    let what = if panicked { BROKE } else { GIVEN_UP }.to_owned();
+    let trouble = Trouble { state: State::Failed, kind: Kind::Other, what: what.clone(), hint: None };
+    Finished {
+        ending: Ending::Broke,
+        reason: Some(what),
+        told: None,
+        refused: false,
+        last: Some(Update::Failed(trouble)),
+    }
+}
+
+const BROKE: &str =
+    "a part of mailtwin stopped unexpectedly, and is begun again; please report what the log says of it";
+const GIVEN_UP: &str = "it did not move for long, and was given up; the next pass recovers";
