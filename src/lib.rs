@@ -23,12 +23,15 @@
 //!
 //! [`supervisor`] is the daemon's mind: which account is looked at when, what becomes of what fails, and the tasks that do it.
 //!
+//! [`control`] is the socket through which other processes speak with the daemon.
+//!
 //! [`config`] turns a TOML file into values that need no more checking, or into everything that is wrong with it.
 //!
 //! [`cli`] is the voice: a file for each command, and the only room that prints.
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod mail;
 pub mod maildir;
 pub mod remote;

@@ -77,6 +77,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("anyhow", "cli"),
     ("tracing_subscriber", "cli"),
     ("tracing_journald", "cli"),
+    ("listenfd", "control"),
     ("async_imap", "remote"),
     ("imap_proto", "remote"),
     ("tokio_rustls", "remote"),

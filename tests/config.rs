@@ -73,6 +73,22 @@ fn the_least_that_works_has_the_documented_defaults() {
     assert_eq!(account.guard, Guard { deletions: 50, percent: 25, emptied: 5, per_10_minutes: 500 });
     assert_eq!(account.keywords, Keywords::Dovecot);
     assert_eq!(account.limits, Limits::default());
+    assert_eq!(account.every, Duration::from_secs(300));
+}
+
+#[test]
+fn two_configurations_of_an_account_are_told_apart_by_a_digest() {
+    let digest = |line: &str| account(&with(line)).digest();
+    assert_eq!(digest("port = 993"), account(LEAST).digest());
+    for line in ["every = \"6m\"", "port = 994", "mailboxes = [\"*\", \"!Junk\"]", "guard.percent = 26"] {
+        assert_ne!(digest(line), account(LEAST).digest(), "{line}");
+    }
+    let literal = |password: &str| {
+        let lines: Vec<&str> = LEAST.lines().filter(|line| !line.starts_with("password")).collect();
+        let text = lines.join("\n").replace("[account.work]", &format!("[account.work]\npassword = \"{password}\""));
+        account(&text).digest()
+    };
+    assert_ne!(literal("one"), literal("two"));
 }
 
 #[test]
@@ -114,6 +130,7 @@ fn every_key_that_works_is_read() {
         state-dir = "$MAIL/state"
         [defaults]
         timeout = "1m 30s"
+        every = "90s"
         delete = "never"
         password.file = "~/wrong"
         [account.work_2]
@@ -172,6 +189,7 @@ fn every_key_that_works_is_read() {
     assert_eq!(account.keep_deleted, Duration::ZERO);
     assert_eq!(account.guard, Guard { deletions: 1, per_10_minutes: 7, ..Guard::default() });
     assert_eq!(account.keywords, Keywords::None);
+    assert_eq!(account.every, Duration::from_secs(90));
     assert_eq!(account.policy, Policy::TWO_WAY);
 }
 
@@ -299,7 +317,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("limit = \"2 MB/s\"", "limit"),
     ("flags-every = \"15m\"", "flags-every"),
     ("live = true", "live"),
-    ("every = \"5m\"", "every"),
     ("connections = 3", "connections"),
     ("on-new = [\"notmuch\", \"new\"]", "on-new"),
     ("on-change = [\"x\"]", "on-change"),
@@ -349,6 +366,7 @@ fn a_wrong_value_is_refused_with_what_is_expected() {
         ("timeout = 60", "this number cannot be `timeout`; write a duration such as"),
         ("timeout = \"60\"", "this text cannot be `timeout`: time unit needed"),
         ("timeout = \"0s\"", "write a duration from 1s to 1h"),
+        ("every = \"0s\"", "write a duration from 1s to 1day"),
         ("delete = \"bin\"", "write \"trash\" or \"expunge\" or \"never\""),
         ("keywords = \"maildir\"", "write \"dovecot\" or \"database\" or \"none\""),
         ("mailboxes = \"*\"", "this text cannot be `mailboxes`; write a list such as [\"*\", \"!Junk\"]"),
@@ -404,7 +422,7 @@ fn what_is_missing_is_named_with_an_example() {
 
 #[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_file() {
-    let found = problems(&with("prot = 1\ntls = 3\nevery = \"5m\""));
+    let found = problems(&with("prot = 1\ntls = 3\non-error = []"));
     let lines: Vec<&str> = found.iter().filter_map(|problem| problem.split(':').next()).collect();
     assert_eq!(lines, ["7", "8", "9"], "{found:?}");
 }

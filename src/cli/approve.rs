@@ -1,10 +1,12 @@
 //! `mailtwin approve` and `mailtwin reject`: a person decides about deletions that are held.
 
+use super::daemon::Daemon;
 use super::job::{failure, job};
 use super::status::count;
 use super::{Exit, Failure, Output, Selected, Selection};
 use crate::config::Config;
-use crate::worker::{Decided, Decision, decide};
+use crate::supervisor::{Answer, Work};
+use crate::worker::{Decided, Decision, Trouble, decide};
 use serde::Serialize;
 
 const AFTER_APPROVE: &str = "\
@@ -74,10 +76,23 @@ pub(super) fn reject(arguments: &RejectArguments, config: &Config, output: &Outp
 fn decide_on(held: &Held, decision: Decision, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let Selected { account, mailboxes } = Selected::one(&held.selection, config)?;
     let wanted = |name: &str| mailboxes.is_empty() || mailboxes.contains(name);
-    let decided = decide(&job(account, config), decision, &wanted, held.set).map_err(|e| failure(account, &e))?;
+    let daemon = Daemon::find(config, output)?;
+    let decided = match &daemon {
+        Some(daemon) => {
+            let work = Work::Decide { decision, mailbox: held.selection.mailbox.clone(), set: held.set };
+            match daemon.work_now(account.name.as_str(), work) {
+                Ok(Answer::Decided(decided)) => Ok(decided),
+                Ok(_) => Err(Trouble::of_another_answer()),
+                Err(trouble) => Err(trouble),
+            }
+        }
+        None => decide(&job(account, config), decision, &wanted, held.set).map_err(Trouble::from),
+    };
+    let decided = decided.map_err(|trouble| failure(account, trouble))?;
+    let who = if daemon.is_some() { "the daemon" } else { "the next `mailtwin sync`" };
     let (done, next) = match decision {
-        Decision::Approve => ("approved", "the next `mailtwin sync` deletes them"),
-        Decision::Reject => ("rejected", "the next `mailtwin sync` puts the messages back"),
+        Decision::Approve => ("approved", format!("{who} deletes them")),
+        Decision::Reject => ("rejected", format!("{who} puts the messages back")),
     };
     if output.is_json() {
         let deletions = decided.deletions.into_iter();
@@ -93,8 +108,8 @@ fn decide_on(held: &Held, decision: Decision, config: &Config, output: &Output) 
         }
         for mailbox in decided.adoptions {
             let next = match decision {
-                Decision::Approve => "both sides belong together; the next `mailtwin sync` carries over what one lacks",
-                Decision::Reject => "the sides do not belong together; both are left alone",
+                Decision::Approve => format!("both sides belong together; {who} carries over what one lacks"),
+                Decision::Reject => "the sides do not belong together; both are left alone".to_owned(),
             };
             output.note(format!("{}/{mailbox}: {next}", account.name));
         }

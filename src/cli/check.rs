@@ -1,5 +1,6 @@
 //! `mailtwin check`: proves that a configuration will work, before it is relied on.
 
+use super::daemon::Daemon;
 use super::job::{exit, failure, job, wait};
 use super::status::count;
 use super::{Exit, Failure, Output, Selected, Selection, Style};
@@ -71,7 +72,10 @@ pub(super) fn run(arguments: &CheckArguments, config: &Config, output: &Output) 
         let ok = output.paint(Style::Good, "ok     ");
         output.report(format!("{ok} configuration: {configuration} is right, and has {accounts}"));
     }
-    for Selected { account, .. } in Selected::all(&arguments.accounts, config)? {
+    let selected = Selected::all(&arguments.accounts, config)?;
+    let daemon = Daemon::find(config, output)?;
+    for Selected { account, .. } in selected {
+        let _loan = Daemon::lend(daemon.as_ref(), account)?;
         let found = wait(check(&job(account, config)))?;
         let (ends, checks): (Vec<Exit>, Vec<Line>) = found.into_iter().map(|f| line(account, f)).unzip();
         exits.extend(ends);

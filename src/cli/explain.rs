@@ -1,5 +1,6 @@
 //! `mailtwin explain`: what is known of one message, and why.
 
+use super::daemon::Daemon;
 use super::job::{failure, job, wait};
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::{Account, Config};
@@ -39,6 +40,8 @@ struct Report<'a> {
 
 pub(super) fn run(arguments: &ExplainArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let (account, question) = question(&arguments.what, config)?;
+    let daemon = Daemon::find(config, output)?;
+    let _loan = Daemon::lend(daemon.as_ref(), account)?;
     let explained = wait(explain(&job(account, config), &question))?.map_err(|error| failure(account, &error))?;
     if output.is_json() {
         output.json(&Report { version: 1, account: account.name.as_str(), explained: &explained });

@@ -1,5 +1,6 @@
 //! `mailtwin folders`: the map between the server's mailboxes and the Maildir's directories.
 
+use super::daemon::Daemon;
 use super::job::{failure, job, wait};
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::Config;
@@ -33,6 +34,8 @@ struct Report {
 
 pub(super) fn run(arguments: &FoldersArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let account = Selected::one(&arguments.account, config)?.account;
+    let daemon = Daemon::find(config, output)?;
+    let _loan = Daemon::lend(daemon.as_ref(), account)?;
     let folders = wait(folders(&job(account, config)))?.map_err(|error| failure(account, &error))?;
     if output.is_json() {
         output.json(&Report { version: 1, account: account.name.to_string(), folders });

@@ -7,6 +7,8 @@ mod approve;
 mod ask;
 mod check;
 mod completions;
+mod control;
+mod daemon;
 mod exit;
 mod explain;
 mod failure;
@@ -19,11 +21,14 @@ mod output;
 mod progress;
 mod relocate;
 mod repair;
+mod run;
+mod screen;
 mod selection;
 mod status;
 mod sync;
 mod undo;
 mod verify;
+mod watch;
 
 pub use exit::Exit;
 pub use failure::{FIVE_LINES, Failure};
@@ -45,6 +50,7 @@ Examples:
   mailtwin sync --dry-run    show what that would do, and change nothing
   mailtwin status            how the accounts fare
   mailtwin undo ACCOUNT      bring back what was deleted
+  mailtwin run               keep every account synchronised, from now on
 
 Configuration: the first of
   $XDG_CONFIG_HOME/mailtwin/daemon.toml    (usually ~/.config/mailtwin/daemon.toml)
@@ -121,6 +127,18 @@ enum Command {
     Forget(forget::ForgetArguments),
     /// Give the Maildir of an account to the state of this configuration.
     Relocate(relocate::RelocateArguments),
+    /// Keep every account synchronised, until told to end: the daemon.
+    Run(run::RunArguments),
+    /// Have the daemon leave accounts alone.
+    Pause(control::PauseArguments),
+    /// Have the daemon go on with accounts that were paused.
+    Resume(control::ResumeArguments),
+    /// Have the daemon read its configuration again.
+    Reload(control::ReloadArguments),
+    /// Wait until accounts are synchronised.
+    WaitSynced(control::WaitArguments),
+    /// Tell what happens in the daemon, as it happens.
+    Events(control::EventsArguments),
     /// Print completions for a shell.
     Completions(completions::CompletionsArguments),
     /// Print the manual page.
@@ -135,6 +153,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let Global { color, json, quiet, verbose, log, .. } = arguments.global;
     let output = Output::of_process(Manner { color, json, quiet });
+    // A daemon tells what happens without being asked for it.
+    let verbose = verbose + u8::from(matches!(arguments.command, Command::Run(_)) && !quiet);
     let ended = log::install(log, log::level(quiet, verbose), &output).and_then(|()| dispatch(&arguments, &output));
     let exit = ended.unwrap_or_else(|failure| {
         output.failure(&failure);
@@ -145,7 +165,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
     let environment = Environment::of_process();
-    let config = || Config::load(arguments.global.config.as_deref(), &environment).map_err(Failure::from);
+    let named = &arguments.global.config;
+    let config = || Config::load(named.as_deref(), &environment).map_err(Failure::from);
     match &arguments.command {
         Command::Sync(arguments) => sync::run(arguments, &config()?, output),
         Command::Check(arguments) => check::run(arguments, &config()?, output),
@@ -158,6 +179,12 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         Command::Verify(arguments) => verify::run(arguments, &config()?, output),
         Command::Forget(arguments) => forget::run(arguments, &config()?, output),
         Command::Relocate(arguments) => relocate::run(arguments, &config()?, output),
+        Command::Run(arguments) => run::run(arguments, config()?, (named.clone(), environment.clone()), output),
+        Command::Pause(arguments) => control::pause(arguments, &config()?, output),
+        Command::Resume(arguments) => control::resume(arguments, &config()?, output),
+        Command::Reload(arguments) => control::reload(arguments, &config()?, output),
+        Command::WaitSynced(arguments) => control::wait_synced(arguments, &config()?, output),
+        Command::Events(arguments) => control::events(arguments, &config()?, output),
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Man(arguments) => man::run(arguments, output),
     }

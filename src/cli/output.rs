@@ -83,6 +83,8 @@ struct Stream {
 struct Writer {
     to: Box<dyn Write + Send>,
     error: Option<io::Error>,
+    /// Writing failed, so it was ended.
+    deaf: bool,
 }
 
 /// How the output is wanted.
@@ -134,6 +136,23 @@ impl Output {
             Ok(text) => self.report(text),
             Err(error) => self.0.out.lock().keep(io::Error::from(error)),
         }
+    }
+
+    /// Writes a report as JSON in one line, for a stream of them, at once.
+    pub fn json_line(&self, report: &impl Serialize) {
+        match serde_json::to_string(report) {
+            Ok(text) => self.report(text),
+            Err(error) => self.0.out.lock().keep(io::Error::from(error)),
+        }
+    }
+
+    /// Whether nobody reads standard output any more: then a stream of reports ends.
+    pub fn is_deaf(&self) -> bool {
+        let mut out = self.0.out.lock();
+        if let Err(error) = out.to.flush() {
+            out.keep(error);
+        }
+        out.deaf
     }
 
     /// Writes bytes to standard output as they are: completions, manual pages.
@@ -211,7 +230,7 @@ impl Output {
 
 impl Stream {
     fn new(to: impl Write + Send + 'static, colour: bool, is_terminal: bool) -> Self {
-        Self { writer: Mutex::new(Writer { to: Box::new(to), error: None }), colour, is_terminal }
+        Self { writer: Mutex::new(Writer { to: Box::new(to), error: None, deaf: false }), colour, is_terminal }
     }
 
     fn lock(&self) -> MutexGuard<'_, Writer> {
@@ -229,6 +248,7 @@ impl Writer {
     /// Stops writing. Only the first error is kept, and none for a reader that went away.
     fn keep(&mut self, error: io::Error) {
         self.to = Box::new(io::sink());
+        self.deaf = true;
         if error.kind() != io::ErrorKind::BrokenPipe {
             self.error.get_or_insert(error);
         }

@@ -6,7 +6,7 @@ use super::sync::watch;
 use super::{Failure, Output, ask};
 use crate::sync::MailboxId;
 use crate::sync::audit::{Audit, Difference};
-use crate::worker::{Error, Job, Mode, Report, Verified, VerifiedMailbox, doubt, run as run_pass};
+use crate::worker::{Job, Mode, Report, Trouble, Verified, VerifiedMailbox, doubt, run as run_pass};
 use std::collections::BTreeSet;
 
 /// Tells what a repair would do, asks, and does it; how its run went. None: nothing was to be repaired, or nobody said that
@@ -16,7 +16,7 @@ pub(super) fn repair(
     verified: &Verified,
     yes: bool,
     output: &Output,
-) -> Result<Option<Result<Report, Error>>, Failure> {
+) -> Result<Option<Result<Report, Trouble>>, Failure> {
     let account = &job.account;
     let differing: Vec<&VerifiedMailbox> = verified.mailboxes.iter().filter(|m| !m.audit.is_ok()).collect();
     if differing.is_empty() {
@@ -38,9 +38,10 @@ pub(super) fn repair(
     let ids: BTreeSet<MailboxId> = differing.iter().map(|mailbox| mailbox.id).collect();
     let only: Vec<String> = differing.iter().map(|mailbox| mailbox.selector.clone()).collect();
     if let Err(error) = doubt(job, &ids) {
-        return Ok(Some(Err(error)));
+        return Ok(Some(Err(error.into())));
     }
-    wait(watch(job, output, |events| run_pass(job, &only, Mode::Execute, events))).map(Some)
+    let pass = async |events| run_pass(job, &only, Mode::Execute, events).await.map_err(Trouble::from);
+    wait(watch(account, output, pass)).map(Some)
 }
 
 /// What becomes of the differences of a mailbox when both sides are compared anew, as sentences.

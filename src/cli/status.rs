@@ -1,12 +1,17 @@
-//! `mailtwin status`: how the accounts fare, from their status files alone; no server is asked.
+//! `mailtwin status`: how the accounts fare, from their status files, and from the daemon if it runs; no server is asked.
 
+use super::daemon::Daemon;
+use super::watch::watch;
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::Config;
+use crate::control::Hello;
 use crate::mail::escape;
+use crate::supervisor::{AccountView, Condition, Doing, Progress};
 pub(super) use crate::worker::count;
 use crate::worker::status::{
     AccountStatus, HeldSet, LeftOut, MailboxStatus, Quarantined, Question, Side, State, Waiting,
 };
+use indicatif::HumanBytes;
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,9 +19,10 @@ const AFTER_HELP: &str = "\
 Examples:
   mailtwin status              every account
   mailtwin status work         one account
+  mailtwin status --watch      what the daemon does, as it happens; q ends it
   mailtwin status --json       for a program: the schema is in docs/configuration.md
 
-No server is asked: this is what the last runs left behind.";
+No server is asked: this is what the last runs left behind, and what the daemon does, if it runs.";
 
 /// Show how the accounts fare.
 #[derive(Debug, clap::Args)]
@@ -25,21 +31,44 @@ pub(super) struct StatusArguments {
     /// Accounts; without any, every account.
     #[arg(value_name = "ACCOUNT")]
     accounts: Vec<Selection>,
+    /// Show it again and again, as it changes: on a terminal as a screen, else as lines.
+    #[arg(short, long)]
+    watch: bool,
 }
 
 /// The form of `--json`.
 #[derive(Serialize)]
 struct Report {
     version: u32,
-    accounts: Vec<AccountStatus>,
+    /// The daemon, if it runs.
+    daemon: Option<Hello>,
+    accounts: Vec<Shown>,
+}
+
+/// An account, as the last pass left it, and as the daemon has it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: AccountStatus,
+    daemon: Option<AccountView>,
 }
 
 pub(super) fn run(arguments: &StatusArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let selected = Selected::all(&arguments.accounts, config)?;
+    if arguments.watch {
+        let names = selected.into_iter().map(|selected| selected.account.name.to_string()).collect();
+        return watch(names, config, output);
+    }
     let mut accounts = Vec::new();
     let mut exit = Exit::Done;
-    for Selected { account, .. } in Selected::all(&arguments.accounts, config)? {
+    let daemon = Daemon::find(config, output)?;
+    let views = daemon.as_ref().map(Daemon::views).transpose()?.unwrap_or_default();
+    for Selected { account, .. } in selected {
         match AccountStatus::load(&config.state_dir, account.name.as_str()) {
-            Ok(status) => accounts.push(status),
+            Ok(status) => {
+                let daemon = views.iter().find(|view| view.account == status.account).cloned();
+                accounts.push(Shown { status, daemon });
+            }
             Err(error) => {
                 exit = Exit::Failed;
                 let reason = escape(error.to_string());
@@ -51,16 +80,18 @@ pub(super) fn run(arguments: &StatusArguments, config: &Config, output: &Output)
         }
     }
     if output.is_json() {
-        output.json(&Report { version: crate::worker::status::VERSION, accounts });
+        let daemon = daemon.map(|daemon| daemon.hello().clone());
+        output.json(&Report { version: crate::worker::status::VERSION, daemon, accounts });
     } else {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        accounts.iter().flat_map(|status| lines(status, now, output)).for_each(|line| output.report(line));
+        let lines = accounts.iter().flat_map(|Shown { status, daemon }| lines(status, daemon.as_ref(), now, output));
+        lines.for_each(|line| output.report(line));
     }
     Ok(exit)
 }
 
 /// The lines about one account.
-fn lines(status: &AccountStatus, now: u64, output: &Output) -> Vec<String> {
+fn lines(status: &AccountStatus, view: Option<&AccountView>, now: u64, output: &Output) -> Vec<String> {
     let (style, state) = describe(status.state);
     let mut first =
         format!("{}: {}", output.paint(Style::Strong, &harmless(&status.account)), output.paint(style, state));
@@ -74,10 +105,18 @@ fn lines(status: &AccountStatus, now: u64, output: &Output) -> Vec<String> {
     if !status.mailboxes.is_empty() {
         first.push_str(&format!(", {} in {}", count(messages, "message"), count(status.mailboxes.len(), "mailbox")));
     }
+    if let Some(view) = view {
+        let (style, words) = present(view);
+        first.push_str(&format!("; {}", output.paint(style, &words)));
+    }
     let mut lines = vec![first];
     // What was left out is told in full; the error is the first of it.
     let error = status.last_error.iter().filter(|_| status.left_out.is_empty());
     lines.extend(error.map(|error| format!("  {}", harmless(error))));
+    // What the daemon met before a pass could begin, and left no trace in the file.
+    let reason = view.filter(|view| view.condition != Condition::Held).and_then(|view| view.reason.as_ref());
+    let is_told = |reason: &&String| status.last_error.as_ref() == Some(*reason) || !status.left_out.is_empty();
+    lines.extend(reason.filter(|reason| !is_told(reason)).map(|reason| format!("  {}", harmless(reason))));
     lines.extend(
         status.left_out.iter().map(|LeftOut { name, reason }| format!("  {}: {}", harmless(name), harmless(reason))),
     );
@@ -146,7 +185,7 @@ fn mailbox_lines(account: &str, mailbox: &MailboxStatus, now: u64) -> Vec<String
     lines
 }
 
-fn describe(state: State) -> (Style, &'static str) {
+pub(super) fn describe(state: State) -> (Style, &'static str) {
     match state {
         State::NeverSynced => (Style::Faint, "never synchronised"),
         State::Ok => (Style::Good, "ok"),
@@ -159,8 +198,46 @@ fn describe(state: State) -> (Style, &'static str) {
     }
 }
 
+/// What the daemon does with an account, or waits for, in a few words.
+pub(super) fn present(view: &AccountView) -> (Style, String) {
+    let next = |what: &str| view.next.map_or_else(String::new, |next| format!("{what} {}", ahead(0, next)));
+    match (view.condition, &view.progress) {
+        (Condition::Live, _) => (Style::Good, "live".to_owned()),
+        (Condition::Syncing, Some(progress)) => (Style::Good, doing(progress)),
+        (Condition::Syncing, None) => (Style::Good, "synchronising".to_owned()),
+        (Condition::Queued, _) => (Style::Faint, "waits for its turn".to_owned()),
+        (Condition::Waiting, _) => {
+            (Style::Attention, format!("{} ({})", next("next try"), count(u64::from(view.failures), "failure")))
+        }
+        (Condition::NeedsLogin, _) => {
+            (Style::Bad, "not tried again before the secret or the configuration has changed".to_owned())
+        }
+        (Condition::Paused, _) => (Style::Attention, "paused".to_owned()),
+        (Condition::Stuck, _) => (Style::Bad, "stuck: what goes on there does not end; look at its disk".to_owned()),
+        (Condition::Idle | Condition::Held, _) => (Style::Faint, next("next look")),
+        (Condition::LocalUnavailable | Condition::DiskFull | Condition::NeedsAttention, _) => {
+            (Style::Faint, next("next try"))
+        }
+    }
+}
+
+/// What is being done, and how far it is.
+pub(super) fn doing(progress: &Progress) -> String {
+    let Progress { doing, done, total, octets, rate, .. } = progress;
+    let far = || format!("{done} of {total}");
+    match doing {
+        Doing::Connecting => "connecting".to_owned(),
+        Doing::LeavingAlone => "waiting, as the server asked".to_owned(),
+        Doing::Looking => "looking".to_owned(),
+        Doing::Pairing => format!("comparing {}", far()),
+        Doing::LookingAgain => "looking again in a moment".to_owned(),
+        Doing::Transferring => format!("{}, {}, {}/s", far(), HumanBytes(*octets), HumanBytes(*rate)),
+        Doing::Lent => "lent to another command".to_owned(),
+    }
+}
+
 /// A text of the status file. It is escaped already, unless somebody else wrote the file; then it is now.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let without_escapes = text.replace('\\', "/");
     if escape(&without_escapes) == without_escapes { text.to_owned() } else { escape(text) }
 }
@@ -171,14 +248,14 @@ fn quote(word: &str) -> String {
     if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-fn age(now: u64, at: u64) -> String {
+pub(super) fn age(now: u64, at: u64) -> String {
     match now.saturating_sub(at) {
         0..5 => "just now".to_owned(),
         seconds => format!("{} ago", coarse(seconds)),
     }
 }
 
-fn ahead(now: u64, at: u64) -> String {
+pub(super) fn ahead(now: u64, at: u64) -> String {
     match at.saturating_sub(now) {
         0 => "with the next run".to_owned(),
         seconds => format!("in {}", coarse(seconds)),
@@ -197,7 +274,7 @@ mod tests {
     use crate::cli::output::Manner;
 
     fn shown(status: &AccountStatus) -> String {
-        lines(status, 1_700_000_000, &Output::of_process(Manner::default())).join("\n")
+        lines(status, None, 1_700_000_000, &Output::of_process(Manner::default())).join("\n")
     }
 
     fn mailbox(name: &str) -> MailboxStatus {
@@ -225,6 +302,30 @@ mod tests {
         };
         assert_eq!(shown(&status), "work: ok, last success 2h ago, tier A, 4 messages in 2 mailboxes");
         assert_eq!(shown(&AccountStatus::never_synced("home")), "home: never synchronised");
+    }
+
+    #[test]
+    fn what_the_daemon_does_stands_behind_what_the_last_pass_left() {
+        let view = |condition, next, progress| AccountView {
+            account: "work".into(),
+            condition,
+            reason: None,
+            next,
+            failures: 2,
+            progress,
+        };
+        let moving =
+            Progress { doing: Doing::Transferring, done: 3, total: 9, octets: 2048, rate: 1024, ..Progress::default() };
+        for (view, words) in [
+            (view(Condition::Idle, Some(200), None), "next look in 3m"),
+            (view(Condition::Waiting, Some(20), None), "next try in 20s (2 failures)"),
+            (view(Condition::Syncing, None, Some(moving)), "3 of 9, 2.00 KiB, 1.00 KiB/s"),
+            (view(Condition::Paused, None, None), "paused"),
+        ] {
+            let status = AccountStatus { state: State::Ok, ..AccountStatus::never_synced("work") };
+            let shown = lines(&status, Some(&view), 1_700_000_000, &Output::of_process(Manner::default()));
+            assert_eq!(shown, [format!("work: ok; {words}")]);
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `mailtwin sync`: every named account, once.
 
+use super::daemon::Daemon;
 use super::job::{failure, job, wait};
 use super::status::count;
 use super::{Exit, Failure, Output, Progress, Selected, Selection, Style};
 use crate::config::Config;
+use crate::supervisor::{Answer, Work};
 use crate::sync::Side;
-use crate::worker::{Error, Event, Job, LeftOut, Mode, Report, run as run_pass};
+use crate::worker::{Event, LeftOut, Mode, Report, Trouble, run as run_pass};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,6 +19,8 @@ Examples:
   mailtwin sync work/INBOX home    one mailbox of one account, and another account
   mailtwin sync --dry-run          show what would be done, change nothing
   mailtwin sync --dry-run --json   the same for a program
+
+While a daemon runs it does the work, and this shows it; ending this ends nothing of that.
 
 A Maildir that another program filled is taken over: what is on both sides is recognised, and not transferred. Let the \
 other program not run on it any more.
@@ -55,14 +59,25 @@ pub(super) fn run(arguments: &SyncArguments, config: &Config, output: &Output) -
     let mode = if arguments.dry_run { Mode::DryRun } else { Mode::Execute };
     let mut exits = Vec::new();
     let mut told = Vec::new();
-    for Selected { account, mailboxes } in Selected::all(&arguments.selections, config)? {
-        let job = job(account, config);
+    let selected = Selected::all(&arguments.selections, config)?;
+    let daemon = Daemon::find(config, output)?;
+    for Selected { account, mailboxes } in selected {
         let only: Vec<String> = mailboxes.into_iter().collect();
-        let done = wait(watch(&job, output, |events| run_pass(&job, &only, mode, events)))?;
+        let name = account.name.as_str();
+        let done = wait(watch(name, output, async |events| match &daemon {
+            Some(daemon) => {
+                let work = Work::Sync { mailboxes: only, dry_run: arguments.dry_run };
+                match daemon.work(name, work, events).await? {
+                    Answer::Synced(report) => Ok(report),
+                    _ => Err(Trouble::of_another_answer()),
+                }
+            }
+            None => run_pass(&job(account, config), &only, mode, events).await.map_err(Trouble::from),
+        }))?;
         exits.push(match &done {
             Ok(report) => summarise(account.name.as_str(), report, mode, output),
             Err(error) => {
-                let failure = failure(account, error);
+                let failure = failure(account, error.clone());
                 output.failure(&failure);
                 failure.exit
             }
@@ -70,7 +85,7 @@ pub(super) fn run(arguments: &SyncArguments, config: &Config, output: &Output) -
         told.push(Synced {
             account: account.name.to_string(),
             dry_run: arguments.dry_run,
-            error: done.as_ref().err().map(Error::chain),
+            error: done.as_ref().err().map(|trouble| trouble.what.clone()),
             report: done.ok(),
         });
     }
@@ -81,11 +96,11 @@ pub(super) fn run(arguments: &SyncArguments, config: &Config, output: &Output) -
 }
 
 /// Runs a pass and shows its progress.
-pub(super) async fn watch<T, F: Future<Output = Result<T, Error>>>(
-    job: &Job,
+pub(super) async fn watch<T>(
+    account: &str,
     output: &Output,
-    pass: impl FnOnce(UnboundedSender<Event>) -> F,
-) -> Result<T, Error> {
+    pass: impl AsyncFnOnce(UnboundedSender<Event>) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
     let pass = pass(sender);
     let mut pass = std::pin::pin!(pass);
@@ -98,25 +113,23 @@ pub(super) async fn watch<T, F: Future<Output = Result<T, Error>>>(
             report = &mut pass => return report,
         };
         match event {
-            Event::LoggedIn { peer } => tracing::info!(account = %job.account, "logged in at {peer}."),
+            Event::LoggedIn { peer } => tracing::info!(account = %account, "logged in at {peer}."),
             Event::LeavingAlone(pause) => {
                 let pause = humantime::format_duration(pause);
-                output.note(format!("{}: the server asked to be left alone; waiting for {pause}", job.account));
+                output.note(format!("{account}: the server asked to be left alone; waiting for {pause}"));
             }
             Event::LookingAgain(after) if after >= Duration::from_secs(1) => {
                 let after = humantime::format_duration(Duration::from_secs(after.as_millis().div_ceil(1000) as u64));
-                output.note(format!("{}: files are missing in the Maildir; looking again in {after}", job.account));
+                output.note(format!("{account}: files are missing in the Maildir; looking again in {after}"));
             }
             Event::LookingAgain(_) => {}
             Event::WaitingForMoves(after) => {
                 let after = humantime::format_duration(after);
-                output.note(format!(
-                    "{}: messages were copied a moment ago, or moved; looking again in {after}",
-                    job.account
-                ));
+                output
+                    .note(format!("{account}: messages were copied a moment ago, or moved; looking again in {after}"));
             }
             Event::Pairing { done, total } if total > MANY => {
-                let label = format!("{}, comparing", job.account);
+                let label = format!("{account}, comparing");
                 pairing.get_or_insert_with(|| output.progress(&label)).set(done as u64, total as u64, 0);
                 if done == total {
                     pairing = None;
@@ -126,7 +139,7 @@ pub(super) async fn watch<T, F: Future<Output = Result<T, Error>>>(
             Event::Planned { fetch, append, other } => {
                 total = done + (fetch + append + other) as u64;
                 if total > done {
-                    shown.get_or_insert_with(|| output.progress(&job.account)).set(done, total, moved);
+                    shown.get_or_insert_with(|| output.progress(account)).set(done, total, moved);
                 }
             }
             Event::Done { messages, octets } => {

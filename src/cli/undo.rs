@@ -1,12 +1,14 @@
 //! `mailtwin undo`: what was deleted comes back.
 
+use super::daemon::Daemon;
 use super::job::{failure, job, wait};
 use super::status::count;
 use super::sync::watch;
 use super::{Exit, Failure, Output, Selected, Selection, Style, ask};
 use crate::config::{Account, Config};
+use crate::supervisor::{Answer, Work};
 use crate::sync::Deed;
-use crate::worker::{SUBJECTS, Undoable, Undone, undo, undoable};
+use crate::worker::{SUBJECTS, Trouble, Undoable, Undone, undo, undoable};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -80,11 +82,23 @@ struct Left {
 
 pub(super) fn run(arguments: &UndoArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let Selected { account, mailboxes } = Selected::one(&arguments.selection, config)?;
-    let job = job(account, config);
+    let (job, name) = (job(account, config), account.name.as_str());
+    let daemon = Daemon::find(config, output)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let since = arguments.since.map_or(0, |since| now.saturating_sub(since.as_secs()));
     let wanted = |name: &str| mailboxes.is_empty() || mailboxes.contains(name);
-    let listed = undoable(&job, since, &wanted).map_err(|error| failure(account, &error))?;
+    let listed = match &daemon {
+        Some(daemon) => {
+            let mailbox = arguments.selection.mailbox.clone();
+            match daemon.work_now(name, Work::List { since, mailbox }) {
+                Ok(Answer::Listed(listed)) => Ok(listed),
+                Ok(_) => Err(Trouble::of_another_answer()),
+                Err(trouble) => Err(trouble),
+            }
+        }
+        None => undoable(&job, since, &wanted).map_err(Trouble::from),
+    };
+    let listed = listed.map_err(|trouble| failure(account, trouble))?;
     let chosen: Vec<&Undoable> = listed.iter().filter(|one| is_chosen(one, &arguments.numbers)).collect();
     if listed.is_empty() {
         return Ok(nothing(account, arguments, output));
@@ -109,8 +123,14 @@ pub(super) fn run(arguments: &UndoArguments, config: &Config, output: &Output) -
         }
         return Ok(Exit::Done);
     }
-    let (report, undone) =
-        wait(watch(&job, output, |events| undo(&job, &numbers, events)))?.map_err(|error| failure(account, &error))?;
+    let done = wait(watch(name, output, async |events| match &daemon {
+        Some(daemon) => match daemon.work(name, Work::Undo { numbers }, events).await? {
+            Answer::Undone(report, undone) => Ok((report, undone)),
+            _ => Err(Trouble::of_another_answer()),
+        },
+        None => undo(&job, &numbers, events).await.map_err(Trouble::from),
+    }))?;
+    let (report, undone) = done.map_err(|trouble| failure(account, trouble))?;
     let exit = summarise(account, &undone, output);
     if output.is_json() {
         let Undone { done, left } = undone;

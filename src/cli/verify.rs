@@ -1,5 +1,6 @@
 //! `mailtwin verify`: are the server, the Maildir and what is remembered the same?
 
+use super::daemon::Daemon;
 use super::job::{failure, job, wait};
 use super::repair::repair;
 use super::status::count;
@@ -83,7 +84,10 @@ struct DifferenceReport {
 
 pub(super) fn run(arguments: &VerifyArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let (mut exits, mut accounts) = (Vec::new(), Vec::new());
-    for Selected { account, mailboxes } in Selected::all(&arguments.selections, config)? {
+    let selected = Selected::all(&arguments.selections, config)?;
+    let daemon = Daemon::find(config, output)?;
+    for Selected { account, mailboxes } in selected {
+        let _loan = Daemon::lend(daemon.as_ref(), account)?;
         let only: Vec<String> = mailboxes.into_iter().collect();
         let name = account.name.as_str();
         let job = job(account, config);
@@ -104,11 +108,11 @@ pub(super) fn run(arguments: &VerifyArguments, config: &Config, output: &Output)
                         exits.push(summarise(name, &report, Mode::Execute, output));
                         told.repaired = Some(report);
                     }
-                    Some(Err(error)) => {
-                        let failure = failure(account, &error);
+                    Some(Err(trouble)) => {
+                        told.error = Some(trouble.what.clone());
+                        let failure = failure(account, trouble);
                         output.failure(&failure);
                         exits.push(failure.exit);
-                        told.error = Some(Error::chain(&error));
                     }
                 }
                 accounts.push(told);

@@ -14,13 +14,17 @@ use super::raw::{Section, Value};
 use super::renames;
 use crate::mail::escape;
 use crate::maildir::{Keywords, Layout};
-use crate::remote::Endpoint;
+use crate::remote::{Endpoint, Secret};
 use crate::sync::{Deletion, Guard, Limits, Oversize, Policy, Sides};
+use secrecy::ExposeSecret as _;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroize as _;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often the daemon looks at an account of which nothing is said.
+const EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// The name of an account: lower-case letters, digits, `_` and `-`; it names files and appears in commands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +85,22 @@ pub struct Account {
     pub policy: Policy,
     /// Where keywords live in the Maildir.
     pub keywords: Keywords,
+    /// How often the daemon looks at it, whatever else happens.
+    pub every: Duration,
+}
+
+impl Account {
+    /// A digest of everything that the configuration says of it, a literal password included.
+    pub fn digest(&self) -> [u8; 32] {
+        // What is derived names every field, and hides the one secret.
+        let mut all = format!("{self:?}");
+        if let Some(Secret::Literal(password)) = &self.endpoint.password {
+            all.push_str(password.expose_secret());
+        }
+        let digest = *blake3::hash(all.as_bytes()).as_bytes();
+        all.zeroize();
+        digest
+    }
 }
 
 /// Reads the table of an account; `None` if something in it is wrong, which is then in `faults`.
@@ -120,6 +140,7 @@ pub(super) fn read(
     let keywords = optional(section, "keywords", faults, |value| {
         value.choice(&[("dovecot", Keywords::Dovecot), ("database", Keywords::Database), ("none", Keywords::None)])
     });
+    let every = optional(section, "every", faults, |value| value.duration(Duration::from_secs(1)..=DAY));
     Some(Account {
         name,
         endpoint: endpoint?,
@@ -135,6 +156,7 @@ pub(super) fn read(
         limits: limits?,
         guard: guard?,
         keywords: keywords?.unwrap_or_default(),
+        every: every?.unwrap_or(EVERY),
         policy: policy?,
     })
 }
