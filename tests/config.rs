@@ -317,7 +317,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("limit = \"2 MB/s\"", "limit"),
     ("flags-every = \"15m\"", "flags-every"),
     ("live = true", "live"),
-    ("connections = 3", "connections"),
     ("on-new = [\"notmuch\", \"new\"]", "on-new"),
     ("on-change = [\"x\"]", "on-change"),
     ("on-error = [\"x\"]", "on-error"),

@@ -11,10 +11,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use support::dovecot::{Dovecot, PASSWORD};
+use support::dovecot::{Dovecot, PASSWORD, Settings};
 use support::relay::Relay;
 
 const MESSAGES: usize = 120;
+/// What is said can be read on the way.
+const READABLE: &str = "disable-extensions = [\"COMPRESS=DEFLATE\"]\n";
 
 fn message(number: usize) -> String {
     let line = "a line that is compressed as text is, and comes back as it was\r\n";
@@ -61,11 +63,39 @@ fn much_mail_goes_compressed_both_ways_and_arrives_as_it_was() {
 fn an_owner_may_do_without_compression() {
     let dovecot = Dovecot::start();
     let relay = Relay::slow(dovecot.imap_port, Duration::from_millis(5));
-    let stage = Stage::new(relay.port, "plain", PASSWORD, "disable-extensions = [\"COMPRESS=DEFLATE\"]\n");
+    let stage = Stage::new(relay.port, "plain", PASSWORD, READABLE);
     for number in 0..MESSAGES {
         dovecot.deliver("plain", "INBOX", message(number).as_bytes());
     }
     assert_eq!(stage.run("sync", None).code, Some(0));
     assert!(!relay.said().contains("COMPRESS"));
     assert_eq!(bodies(&stage.maildir().join("INBOX")).len(), MESSAGES);
+}
+
+#[test]
+fn several_connections_bring_each_message_once_and_a_server_that_allows_one_is_content() {
+    let limited = "protocol imap {\n  mail_max_userip_connections = 1\n}\n".to_owned();
+    for (extra, allowed) in [(String::new(), 3), (limited, 1)] {
+        let dovecot = Dovecot::with(&Settings { extra, ..Settings::default() });
+        let relay = Relay::slow(dovecot.imap_port, Duration::from_millis(5));
+        let stage = Stage::new(relay.port, "wide", PASSWORD, READABLE);
+        let all: BTreeSet<String> = (0..MESSAGES).map(message).collect();
+        for number in 0..MESSAGES {
+            dovecot.deliver("wide", "INBOX", message(number).as_bytes());
+        }
+        // A flight has at most four messages then.
+        let ran = stage.run("MAILTWIN_GROUP=1 sync", None);
+        assert_eq!(ran.code, Some(0), "{}", ran.said);
+        assert!(bodies(&stage.maildir().join("INBOX")) == all, "{allowed}");
+        let fetching = relay.connections_saying("BODY.PEEK[]");
+        assert!(
+            if allowed == 1 { fetching == 1 } else { fetching > 1 && fetching <= allowed },
+            "{fetching} of {allowed}"
+        );
+        wait_until_alone(&dovecot, "wide");
+        let before = relay.said().len();
+        let ran = stage.run("sync", None);
+        assert_eq!(ran.code, Some(0), "{}", ran.said);
+        assert!(!relay.said()[before..].contains("FETCH"), "{}", &relay.said()[before..]);
+    }
 }

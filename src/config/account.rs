@@ -22,6 +22,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroize as _;
 
+/// How many connections an account may have of which nothing is said; Gmail allows fifteen, others ten, to all clients.
+const CONNECTIONS: u32 = 3;
+/// More than any server allows, and than anything is gained by.
+const MOST_CONNECTIONS: u32 = 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often the daemon looks at an account of which nothing is said.
 const EVERY: Duration = Duration::from_secs(5 * 60);
@@ -87,6 +91,8 @@ pub struct Account {
     pub keywords: Keywords,
     /// How often the daemon looks at it, whatever else happens.
     pub every: Duration,
+    /// How many connections to the server there may be at once.
+    pub connections: usize,
 }
 
 impl Account {
@@ -141,6 +147,7 @@ pub(super) fn read(
         value.choice(&[("dovecot", Keywords::Dovecot), ("database", Keywords::Database), ("none", Keywords::None)])
     });
     let every = optional(section, "every", faults, |value| value.duration(Duration::from_secs(1)..=DAY));
+    let connections = optional(section, "connections", faults, |value| value.number(1..=MOST_CONNECTIONS));
     Some(Account {
         name,
         endpoint: endpoint?,
@@ -157,6 +164,7 @@ pub(super) fn read(
         guard: guard?,
         keywords: keywords?.unwrap_or_default(),
         every: every?.unwrap_or(EVERY),
+        connections: connections?.unwrap_or(CONNECTIONS) as usize,
         policy: policy?,
     })
 }

@@ -3,17 +3,21 @@
 //! Bodies become drafts while they arrive, drafts become messages some at a time, and the link stays busy meanwhile. What
 //! does not arrive in the flight is asked for again, message by message if need be, as a batch by itself would be.
 
-use crate::mail::{BaseName, Fingerprint, Flags, ObjectId, SpecialUse, Uid};
+use crate::mail::{BaseName, Fingerprint, Flags, ObjectId, SpecialUse, Uid, UidValidity};
 use crate::maildir::{Arrival, Delivery, Error as MaildirError, Folder, place, publish, sweep_tmp};
-use crate::remote::imap::{BodyChunk, Errand, Landing};
+use crate::remote::error::Error as ImapError;
+use crate::remote::imap::{BodyChunk, Errand, Imap, Landing};
 use crate::sync::{Action, Batch, MailboxId, Outcome, Work};
 use crate::worker::fetch::{DRAFTS, IN_FLIGHT, WINDOW, date, draft_names};
+use crate::worker::lines::Lines;
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking};
 use crate::worker::{Error, Event};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::task::JoinSet;
 
 /// So many groups of actions are begun and settled together.
 pub(super) const GROUPS: usize = 4;
@@ -37,6 +41,36 @@ struct Landed {
     here: Option<Flags>,
     /// Which message the server says that it is.
     object: Option<ObjectId>,
+}
+
+/// A flight that was begun.
+struct Flight {
+    batches: Vec<Batch>,
+    errands: Vec<Errand>,
+    /// Where the messages of each errand go.
+    targets: Arc<Vec<Target>>,
+    /// The place of the batch of each errand.
+    of_batch: Vec<usize>,
+}
+
+/// What became of a flight: what is in the Maildir now, and which mailboxes were found.
+struct Flown {
+    landed: Result<Vec<Landed>, Error>,
+    epochs: Result<Vec<Option<UidValidity>>, ImapError>,
+}
+
+impl Flight {
+    /// Fetches on a connection. What landed is told whether the connection lived or not.
+    async fn fly(&self, imap: &mut Imap, events: &UnboundedSender<Event>) -> Flown {
+        let (sink, chunks) = mpsc::channel(IN_FLIGHT);
+        let (landings, landed) = mpsc::unbounded_channel();
+        let (targets, events) = (self.targets.clone(), events.clone());
+        let writer = tokio::task::spawn_blocking(move || land(&targets, chunks, landed, &events));
+        let epochs = imap.fetch_flight(&self.errands, sink, &landings).await;
+        drop(landings);
+        let landed = writer.await.map_err(Error::from).and_then(|landed| landed);
+        Flown { landed, epochs }
+    }
 }
 
 /// Takes the fetches of whole messages out of works, and makes flights of them: the newest messages first, and those of
@@ -72,19 +106,69 @@ pub(super) fn flights(works: &mut Vec<Work>, group: usize, inbox: Option<Mailbox
 }
 
 impl Pass<'_> {
-    /// Begins, fetches and settles a flight.
-    pub(super) async fn fetch_flight(
+    /// Begins, fetches and settles flights: one after the other, or several at once where there are more connections.
+    pub(super) async fn fetch_flights(
         &mut self,
-        works: Vec<Work>,
+        flights: Vec<Vec<Work>>,
         observed: &BTreeMap<MailboxId, Observed>,
     ) -> Result<(), Error> {
-        let batches = self.begin(works).await?;
-        let mut outcomes: Vec<Vec<Outcome>> = Vec::new();
+        let wanted = flights.len().saturating_sub(1);
+        let mut lines = if self.imap.is_far() { Lines::open(self.job, wanted) } else { Lines::none() };
+        let mut waiting = VecDeque::from(flights);
+        while !waiting.is_empty() {
+            let spares = lines.take(waiting.len() - 1);
+            let together: Vec<Vec<Work>> = waiting.drain(..=spares.len()).collect();
+            let lengths: Vec<usize> = together.iter().map(Vec::len).collect();
+            let mut begun = VecDeque::from(self.begin(together.concat()).await?);
+            let mut flights = Vec::new();
+            for length in lengths {
+                let batches = begun.drain(..length.min(begun.len())).collect();
+                flights.push(self.prepare(batches, observed).await?);
+            }
+            let mut aloft = JoinSet::new();
+            for (flight, mut imap) in flights.split_off(1).into_iter().zip(spares) {
+                let events = self.events.clone();
+                aloft.spawn(async move {
+                    let flown = flight.fly(&mut imap, &events).await;
+                    (flight, imap, flown)
+                });
+            }
+            let (first, events) = (flights.remove(0), self.events.clone());
+            self.selected = None;
+            let Flown { landed, epochs } = first.fly(&mut self.imap, &events).await;
+            let mut down = vec![(first, landed?)];
+            while let Some(done) = aloft.join_next().await {
+                let (flight, imap, Flown { landed, epochs }) = done?;
+                down.push((flight, landed?));
+                // What a connection that broke did not bring is asked for on the first.
+                if epochs.is_ok() {
+                    lines.give_back(imap);
+                }
+            }
+            if let (Some(number), Some(Some(epoch))) = (down[0].0.of_batch.last(), epochs?.last())
+                && let Work::Messages { mailbox, .. } = &down[0].0.batches[*number].work
+            {
+                self.selected = Some((*mailbox, *epoch));
+            }
+            let mut done = Vec::new();
+            for (flight, landed) in down {
+                done.extend(self.gather(flight, landed, observed).await?);
+            }
+            self.settle_batches(done).await?;
+        }
+        Ok(())
+    }
+
+    /// Works out what a flight asks for, and where what comes is to be put.
+    async fn prepare(
+        &mut self,
+        batches: Vec<Batch>,
+        observed: &BTreeMap<MailboxId, Observed>,
+    ) -> Result<Flight, Error> {
         let (mut errands, mut targets, mut of_batch) = (Vec::new(), Vec::new(), Vec::new());
         let mut swept = BTreeSet::new();
         for (number, batch) in batches.iter().enumerate() {
             let Work::Messages { mailbox, uid_validity, actions, .. } = &batch.work else { continue };
-            outcomes.push(vec![Outcome::Moot; actions.len()]);
             let folder = observed.get(mailbox).and_then(|seen| seen.folder.clone());
             let (Some(folder), Some(record)) = (folder, self.records.get(mailbox)) else { continue };
             let (name, role) = (record.name.clone(), record.role);
@@ -100,28 +184,26 @@ impl Pass<'_> {
             targets.push(Target { folder, role, messages: messages(actions) });
             of_batch.push(number);
         }
-        self.selected = None;
-        let (sink, chunks) = mpsc::channel(IN_FLIGHT);
-        let (landings, landed) = mpsc::unbounded_channel();
-        let events = self.events.clone();
-        let writer = tokio::task::spawn_blocking(move || land(&targets, chunks, landed, &events));
-        let epochs = self.imap.fetch_flight(&errands, sink, &landings).await;
-        drop(landings);
-        // A full disk is the reason, a closed sink only what follows from it.
-        let landed = writer.await??;
-        let epochs = epochs?;
-        if let (Some(number), Some(Some(epoch))) = (of_batch.last(), epochs.last())
-            && let Work::Messages { mailbox, .. } = &batches[*number].work
-        {
-            self.selected = Some((*mailbox, *epoch));
-        }
+        Ok(Flight { batches, errands, targets: Arc::new(targets), of_batch })
+    }
+
+    /// What came of each action of a flight, after asking once more for what did not arrive.
+    async fn gather(
+        &mut self,
+        flight: Flight,
+        landed: Vec<Landed>,
+        observed: &BTreeMap<MailboxId, Observed>,
+    ) -> Result<Vec<(Batch, Vec<Outcome>)>, Error> {
+        let Flight { batches, of_batch, .. } = flight;
+        let mut outcomes: Vec<Vec<Outcome>> =
+            batches.iter().map(|batch| vec![Outcome::Moot; batch.work.actions().len()]).collect();
         let mut missing: Vec<BTreeSet<usize>> = outcomes.iter().map(|all| (0..all.len()).collect()).collect();
         for Landed { errand, number, outcome, here, object } in landed {
             let batch = of_batch[errand];
             missing[batch].remove(&number);
             outcomes[batch][number] = outcome;
-            if let (Some(_), Work::Messages { actions, .. }) = (&here, &batches[batch].work) {
-                let shown = self.shown.entry(actions[number].name().clone()).or_default();
+            if here.is_some() {
+                let shown = self.shown.entry(batches[batch].work.actions()[number].name().clone()).or_default();
                 (shown.here, shown.object) = (here, object);
             }
         }
@@ -130,7 +212,7 @@ impl Pass<'_> {
                 self.fetch_missing(batch, missing, observed, outcomes).await?;
             }
         }
-        self.settle_batches(batches.into_iter().zip(outcomes).collect()).await
+        Ok(batches.into_iter().zip(outcomes).collect())
     }
 
     /// Asks again for what did not arrive.

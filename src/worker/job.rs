@@ -53,6 +53,8 @@ pub struct Job {
     pub guard: Guard,
     /// How long the retention area keeps what was deleted.
     pub keep_deleted: Duration,
+    /// How many connections to the server there may be at once.
+    pub connections: usize,
     /// How many actions a batch has at most.
     pub group: usize,
     /// The lock of the account, where somebody holds it all the time.

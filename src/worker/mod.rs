@@ -22,6 +22,7 @@ mod identify;
 mod job;
 mod labels;
 mod limits;
+mod lines;
 mod mailboxes;
 mod make;
 mod map;

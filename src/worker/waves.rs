@@ -44,9 +44,8 @@ impl Pass<'_> {
             // Where messages have labels, what is fetched for one of them is looked for before the next is asked for.
             if phase == Phase::Add && !self.quirks.labels {
                 let inbox = self.records.values().find(|record| record.name.is_inbox()).map(|record| record.id);
-                for flight in flights(&mut works, self.job.group, inbox) {
-                    self.fetch_flight(flight, observed).await?;
-                }
+                let flights = flights(&mut works, self.job.group, inbox);
+                self.fetch_flights(flights, observed).await?;
             }
             for together in groups(works, GROUPS * self.job.group.max(1), |work| self.is_by_itself(work)) {
                 let mut ready = Vec::new();

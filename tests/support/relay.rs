@@ -15,7 +15,8 @@ pub struct Relay {
 
 #[derive(Default)]
 struct Passed {
-    up: Mutex<Vec<u8>>,
+    /// What was said on each connection.
+    up: Mutex<Vec<Vec<u8>>>,
     down: AtomicU64,
 }
 
@@ -34,7 +35,14 @@ impl Relay {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
                 let (up, down) = (Arc::clone(&passed), Arc::clone(&passed));
-                pass(&client, &server, delay, move |bytes| up.up.lock().expect("no panic").extend_from_slice(bytes));
+                let number = {
+                    let mut all = passed.up.lock().expect("no panic");
+                    all.push(Vec::new());
+                    all.len() - 1
+                };
+                pass(&client, &server, delay, move |bytes| {
+                    up.up.lock().expect("no panic")[number].extend_from_slice(bytes);
+                });
                 pass(&server, &client, delay, move |bytes| {
                     down.down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 });
@@ -43,9 +51,15 @@ impl Relay {
         relay
     }
 
-    /// All that clients said.
+    /// All that clients said, connection by connection.
     pub fn said(&self) -> String {
-        String::from_utf8_lossy(&self.passed.up.lock().expect("no panic")).into_owned()
+        String::from_utf8_lossy(&self.passed.up.lock().expect("no panic").concat()).into_owned()
+    }
+
+    /// On how many connections this was said.
+    pub fn connections_saying(&self, words: &str) -> usize {
+        let said = self.passed.up.lock().expect("no panic");
+        said.iter().filter(|said| String::from_utf8_lossy(said).contains(words)).count()
     }
 
     /// Octets from the server.

@@ -101,14 +101,18 @@ impl Imap {
         self.list_behind(commands).await
     }
 
+    /// Tells whether the link is so long that it takes doing several things at once to fill it.
+    pub fn is_far(&self) -> bool {
+        self.connection.round_trip.is_some_and(|took| took >= FAR)
+    }
+
     /// Compresses all that follows, where the server can and the link is slow enough to gain by it. Worth its round trip
     /// before much is transferred.
     ///
     /// # Errors
     /// When the connection is lost. A server that refuses is not asked again.
     pub async fn compress(&mut self) -> Result<(), Error> {
-        let is_far = self.connection.round_trip.is_some_and(|took| took >= FAR);
-        if !is_far || !self.capabilities.has(COMPRESSION) {
+        if !self.is_far() || !self.capabilities.has(COMPRESSION) {
             return Ok(());
         }
         self.capabilities.disable(COMPRESSION);
