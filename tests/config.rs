@@ -315,7 +315,6 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
 const NOT_YET: &[(&str, &str)] = &[
     ("type = \"pop3\"", "type"),
     ("limit = \"2 MB/s\"", "limit"),
-    ("flags-every = \"15m\"", "flags-every"),
     ("live = true", "live"),
     ("on-new = [\"notmuch\", \"new\"]", "on-new"),
     ("on-change = [\"x\"]", "on-change"),

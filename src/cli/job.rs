@@ -32,6 +32,7 @@ pub(super) fn job(account: &Account, config: &Config) -> Job {
         limits: account.limits,
         guard: account.guard,
         keep_deleted: account.keep_deleted,
+        flags_every: None,
         connections: account.connections,
         group: group(),
         lock: None,

@@ -2,11 +2,12 @@
 
 use super::job::job;
 use super::{Exit, Failure, Output};
-use crate::config::{Config, Environment};
+use crate::config::{self, Config, Environment};
 use crate::control::{Hello, Listener, PROTOCOL, Variables, place};
 use crate::mail::escape;
 use crate::store::{self, Lock};
 use crate::supervisor::{Account, Load, Notify, Supervisor};
+use crate::worker::Job;
 use rustix::fs::Mode;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,7 +111,10 @@ fn listen(config: &Config) -> Result<Listener, Failure> {
 }
 
 fn accounts(config: &Config) -> Vec<Account> {
-    let account = |account| Account { job: job(account, config), every: account.every, digest: account.digest() };
+    let account = |account: &config::Account| {
+        let job = Job { flags_every: Some(account.flags_every), ..job(account, config) };
+        Account { job, every: account.every, digest: account.digest() }
+    };
     config.accounts.values().map(account).collect()
 }
 

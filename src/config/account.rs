@@ -26,6 +26,9 @@ use zeroize::Zeroize as _;
 const CONNECTIONS: u32 = 3;
 /// More than any server allows, and than anything is gained by.
 const MOST_CONNECTIONS: u32 = 20;
+const MINUTE: Duration = Duration::from_secs(60);
+/// How often the flags of active mailboxes are listed where nothing is said of it.
+const FLAGS_EVERY: Duration = Duration::from_secs(15 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often the daemon looks at an account of which nothing is said.
 const EVERY: Duration = Duration::from_secs(5 * 60);
@@ -91,6 +94,8 @@ pub struct Account {
     pub keywords: Keywords,
     /// How often the daemon looks at it, whatever else happens.
     pub every: Duration,
+    /// How often the daemon lists the flags of active mailboxes where the server does not tell when they change.
+    pub flags_every: Duration,
     /// How many connections to the server there may be at once.
     pub connections: usize,
 }
@@ -147,6 +152,7 @@ pub(super) fn read(
         value.choice(&[("dovecot", Keywords::Dovecot), ("database", Keywords::Database), ("none", Keywords::None)])
     });
     let every = optional(section, "every", faults, |value| value.duration(Duration::from_secs(1)..=DAY));
+    let flags_every = optional(section, "flags-every", faults, |value| value.duration(MINUTE..=DAY));
     let connections = optional(section, "connections", faults, |value| value.number(1..=MOST_CONNECTIONS));
     Some(Account {
         name,
@@ -164,6 +170,7 @@ pub(super) fn read(
         guard: guard?,
         keywords: keywords?.unwrap_or_default(),
         every: every?.unwrap_or(EVERY),
+        flags_every: flags_every?.unwrap_or(FLAGS_EVERY),
         connections: connections?.unwrap_or(CONNECTIONS) as usize,
         policy: policy?,
     })

@@ -27,6 +27,7 @@ pub(super) const ACCOUNT: &[&str] = &[
     "timeout",
     "every",
     "connections",
+    "flags-every",
     "disable-extensions",
     "quirks",
     "maildir",
@@ -50,7 +51,6 @@ pub(super) const ACCOUNT: &[&str] = &[
 /// The keys of an account that a later version reads. They are refused, since an owner who wrote one relies on it.
 pub(super) const ACCOUNT_LATER: &[&str] = &[
     "limit",
-    "flags-every",
     "live",
     "on-new",
     "on-change",

@@ -155,6 +155,7 @@ fn the_bytes_of_format_1_stay_what_they_are() {
             messages: 2,
         }),
         listed: Some(1_700_000_000),
+        active: None,
         parked: Some(Parked::GoneFromServer),
         identity: Some("F2f1a".into()),
         inode: Some(1_234_567),

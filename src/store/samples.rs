@@ -160,6 +160,7 @@ pub(super) fn mailboxes() -> impl Strategy<Value = MailboxRecord> {
             uid_validity: UidValidity::new(validity),
             checkpoint,
             listed: Some(validity.into()),
+            active: parked.then_some(validity.into()),
             parked: parked.then_some(Parked::GoneFromServer),
             identity: parked.then(|| format!("F{id}")),
             inode: Some(u64::from(validity)),

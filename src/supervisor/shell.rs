@@ -264,7 +264,9 @@ impl Supervisor {
         } else {
             Some(lock)
         };
-        let job = Job { lock, reins: reins.clone(), ..held.account.job.clone() };
+        // Who asks wants to see all.
+        let flags_every = held.account.job.flags_every.filter(|_| updates.is_none());
+        let job = Job { lock, reins: reins.clone(), flags_every, ..held.account.job.clone() };
         let (events, mut moved) = unbounded_channel();
         let inner = tokio::spawn(carry_out(job, work, events, updates.clone()));
         let abort = inner.abort_handle();

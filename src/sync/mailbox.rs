@@ -22,6 +22,8 @@ pub struct MailboxRecord {
     pub checkpoint: Option<Checkpoint>,
     /// When the server's side was last listed in full, in seconds since 1970.
     pub listed: Option<u64>,
+    /// When its numbers last changed, in seconds since 1970, where the server does not tell when flags change.
+    pub active: Option<u64>,
     /// Why it is not mirrored any more.
     pub parked: Option<Parked>,
     /// What it is on the server, whatever its name: MAILBOXID (RFC 8474), or Dovecot's X-GUID.
@@ -45,6 +47,7 @@ impl MailboxRecord {
             uid_validity: None,
             checkpoint: None,
             listed: None,
+            active: None,
             parked: None,
             identity: None,
             inode: None,

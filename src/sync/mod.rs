@@ -5,6 +5,7 @@
 pub mod adopt;
 pub mod audit;
 pub mod decided;
+pub mod glance;
 pub mod guard;
 pub mod identity;
 pub mod lacks;
@@ -32,6 +33,7 @@ pub mod view;
 
 pub use adopt::{Adopting, Adoption, Cause, Question, Scope, adopt, reappeared, scope};
 pub use decided::decided;
+pub use glance::{Glance, NEWEST, glance};
 pub use guard::{Guard, GuardMemory, Held, Watched, guard};
 pub use identity::{There, fits, identify, is_proven, questions as identity_questions};
 pub use lacks::{Lacks, settled};

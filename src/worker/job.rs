@@ -53,6 +53,9 @@ pub struct Job {
     pub guard: Guard,
     /// How long the retention area keeps what was deleted.
     pub keep_deleted: Duration,
+    /// How often the flags of active mailboxes are listed where the server does not tell when they change; none: each time,
+    /// and those of all mailboxes.
+    pub flags_every: Option<Duration>,
     /// How many connections to the server there may be at once.
     pub connections: usize,
     /// How many actions a batch has at most.

@@ -10,8 +10,8 @@ use crate::maildir::{Error as MaildirError, Folder, FolderMarker, LocalPath, Sca
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, FetchedFlags, SelectRequest, Selected, Status, Tier};
 use crate::sync::{
-    Checkpoint, Delta, Doubt, LocalView, Look, MailboxId, MailboxRecord, Numbers, Picture, RemoteView, Rules, Seen,
-    reconcile,
+    Checkpoint, Delta, Doubt, Glance, LocalView, Look, MailboxId, MailboxRecord, Numbers, Picture, RemoteView, Rules,
+    Seen, glance, reconcile,
 };
 use crate::worker::pass::{Pass, blocking};
 use crate::worker::{Error, Event};
@@ -226,7 +226,9 @@ impl Pass<'_> {
     fn at_rest(&mut self, record: &MailboxRecord, here: Here) -> Result<Observed, Box<Here>> {
         let status = self.statuses.get(&record.name).filter(|_| !self.needs_all(record));
         let picture = self.pictures.remove(&record.id).unwrap_or_default();
-        let told = status.and_then(|status| unchanged(record, status, &picture));
+        let keeps_no_modseqs = self.imap.tier() == Tier::C;
+        let by_numbers = keeps_no_modseqs && self.glance(record) == Glance::Numbers;
+        let told = status.and_then(|status| unchanged(record, status, &picture, by_numbers));
         let done = match told {
             None => Err(Box::new(here)),
             Some((remote, reached)) => {
@@ -252,6 +254,16 @@ impl Pass<'_> {
             || self.batches.iter().any(|batch| super::pass::touches(batch, record.id))
     }
 
+    /// How closely the server's side of a mailbox is looked at, where it keeps no mod-sequences.
+    pub(super) fn glance(&self, record: &MailboxRecord) -> Glance {
+        glance(record, self.job.flags_every.map(|every| every.as_secs()), super::pass::now())
+    }
+
+    /// Tells whether only the newest messages of a mailbox are looked at, unless its numbers changed.
+    fn only_newest(&self, record: &MailboxRecord) -> bool {
+        self.imap.tier() == Tier::C && !self.needs_all(record) && self.glance(record) == Glance::Newest
+    }
+
     /// Opens all these mailboxes in one flight; of those of which no change can be asked, the messages are listed.
     async fn survey(
         &mut self,
@@ -264,7 +276,7 @@ impl Pass<'_> {
             .iter()
             .map(|record| {
                 let since = self.since(record);
-                let list = since.is_none() || tier != Tier::A;
+                let list = (since.is_none() || tier != Tier::A) && !self.only_newest(record);
                 SelectRequest { name: record.name.clone(), access: self.access(), since, list }
             })
             .collect();
@@ -388,6 +400,11 @@ impl Pass<'_> {
         {
             return Ok(Ok((view, exists, false)));
         }
+        if self.only_newest(record)
+            && let Some((view, exists)) = self.view_by_newest(record, picture, selected).await?
+        {
+            return Ok(Ok((view, exists, false)));
+        }
         let mut last = Doubt::DoesNotAddUp { exists: selected.exists, counted: 0 };
         for _ in 0..LISTINGS {
             let (listed, exists) = self.list_all(selected.exists).await?;
@@ -445,12 +462,17 @@ fn settled(record: &MailboxRecord, picture: &Picture, selected: &Selected) -> Op
 }
 
 /// What the status line says of a mailbox in which nothing changed since the checkpoint, on a server that counts
-/// every change (RFC 7162).
-fn unchanged(record: &MailboxRecord, status: &Status, picture: &Picture) -> Option<(RemoteView, Checkpoint)> {
+/// every change (RFC 7162), or `by_numbers`, which tell nothing of flags.
+fn unchanged(
+    record: &MailboxRecord,
+    status: &Status,
+    picture: &Picture,
+    by_numbers: bool,
+) -> Option<(RemoteView, Checkpoint)> {
     let checkpoint = record.checkpoint?;
     let told = Checkpoint {
         uid_validity: status.uid_validity?,
-        highest_mod_seq: Some(status.highest_mod_seq?),
+        highest_mod_seq: if by_numbers { None } else { Some(status.highest_mod_seq?) },
         uid_next: Some(status.uid_next?),
         messages: status.messages?,
     };

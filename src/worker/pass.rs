@@ -3,7 +3,7 @@
 use crate::mail::{BaseName, Flags, MailboxName, ObjectId, Uid, UidValidity};
 use crate::maildir::{Mapping, NameGenerator, Root, RootMarker};
 use crate::remote::error::Error as ImapError;
-use crate::remote::imap::{Access, Imap, Listing, Status};
+use crate::remote::imap::{Access, Imap, Listing, Status, Tier};
 use crate::remote::{Quirks, session};
 use crate::store::{Settlement, Store};
 use crate::sync::{
@@ -492,7 +492,12 @@ impl<'j> Pass<'j> {
                 continue;
             };
             let batches_open = self.batches.iter().any(|batch| touches(batch, plan.mailbox));
-            let audited = seen.listed && is_audit_due(record, now());
+            let keeps_no_modseqs = self.imap.tier() == Tier::C;
+            let refresh = self.job.flags_every.filter(|_| keeps_no_modseqs).map_or(AUDIT, |every| every.as_secs());
+            let audited = seen.listed && record.listed.is_none_or(|at| at.abs_diff(now()) >= refresh);
+            if keeps_no_modseqs && record.checkpoint.is_some_and(|before| before != seen.reached) {
+                record.active = Some(now());
+            }
             if (record.checkpoint != Some(seen.reached) || audited) && !batches_open {
                 if audited {
                     record.listed = Some(now());

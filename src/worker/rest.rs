@@ -6,8 +6,9 @@
 //! are the same. The weekly listing comes all the same.
 
 use crate::maildir::{Folder, FolderMarker, FolderTimes, LocalPath};
+use crate::remote::imap::Tier;
 use crate::store::Seal;
-use crate::sync::{Checkpoint, MailboxId, MailboxRecord, Picture};
+use crate::sync::{Checkpoint, Glance, MailboxId, MailboxRecord, Picture};
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking, is_audit_due, now, touches};
 use crate::worker::{Error, History, Job, Mode};
@@ -72,10 +73,11 @@ impl Pass<'_> {
 
     /// Tells whether the server has told nothing new of a mailbox, and nothing else wants it to be looked at.
     fn is_quiet_there(&self, record: &MailboxRecord, rest: &Rest) -> bool {
+        let by_numbers = self.imap.tier() == Tier::C && self.glance(record) == Glance::Numbers;
         let told = self.statuses.get(&record.name).and_then(|status| {
             Some(Checkpoint {
                 uid_validity: status.uid_validity?,
-                highest_mod_seq: Some(status.highest_mod_seq?),
+                highest_mod_seq: if by_numbers { None } else { Some(status.highest_mod_seq?) },
                 uid_next: Some(status.uid_next?),
                 messages: status.messages?,
             })

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, USER, message};
 use super::process::Daemon;
-use super::support::server::{Act, PASSWORD, Profile, When};
+use super::support::server::{Act, PASSWORD, Profile, StoreMode, When};
 use rustix::process::Signal;
 use std::fs;
 use std::net::TcpListener;
@@ -222,4 +222,34 @@ fn the_watchdog_hears_that_all_is_well() {
     for _ in 0..3 {
         daemon.hears("WATCHDOG=1");
     }
+}
+
+#[test]
+fn where_flags_are_not_told_they_are_listed_by_time_the_newest_always_and_all_when_somebody_asks() {
+    let bench = Bench::new(Profile::no_condstore());
+    bench.configure("every = \"1s\"\nflags-every = \"1day\"");
+    bench.fill(2);
+    bench.server.create(USER, "Lists");
+    let there = bench.server.deliver(USER, "Lists", message(7), &[]);
+    let daemon = Daemon::start(&bench);
+    daemon.until("the mail", || bench.count("INBOX") == 2 && bench.count("Lists") == 1);
+    let flagged = |mailbox: &str| {
+        let entries = fs::read_dir(bench.maildir().join(mailbox).join("cur")).expect("a directory").flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().ends_with('F')).count()
+    };
+    // The first passes list everything.
+    daemon.until("rest", || {
+        let mark = bench.server.mark();
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        !bench.server.commands_since(mark).iter().any(|command| command.contains("1:* (UID FLAGS)"))
+    });
+    let mark = bench.server.mark();
+    bench.server.store(USER, "Lists", &[there], StoreMode::Add, &["\\Flagged"]);
+    bench.server.store(USER, "INBOX", &[1], StoreMode::Add, &["\\Flagged"]);
+    daemon.until("the flag in INBOX", || flagged("INBOX") == 1);
+    assert_eq!(flagged("Lists"), 0);
+    let said = bench.server.commands_since(mark);
+    assert!(!said.iter().any(|command| command.contains("SELECT") && command.contains("Lists")), "{said:?}");
+    daemon.ask(&["sync"]).is(0, "1 with other flags");
+    assert_eq!(flagged("Lists"), 1);
 }

@@ -2,10 +2,13 @@
 //!
 //! The messages that changed are asked for (RFC 7162, section 3.1.4.1). Whether any vanished shows in the number of
 //! messages alone: known and changed ones have to be as many as there are. Only if they are not, all UIDs are asked for.
+//!
+//! And what changed on a server that keeps none, between two listings: the flags of the newest messages are asked for.
 
 use super::flags_of;
+use crate::mail::{Uid, UidSet};
 use crate::remote::imap::Selected;
-use crate::sync::{Delta, Doubt, MailboxRecord, Numbers, Picture, RemoteView};
+use crate::sync::{Delta, Doubt, MailboxRecord, NEWEST, Numbers, Picture, RemoteView};
 use crate::worker::Error;
 use crate::worker::pass::Pass;
 
@@ -48,6 +51,36 @@ impl Pass<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// A complete view of the open mailbox, whose numbers are those of the checkpoint, and the number of its messages: what is
+    /// remembered, with the flags that its newest messages have by now. `None`: all has to be listed.
+    pub(super) async fn view_by_newest(
+        &mut self,
+        record: &MailboxRecord,
+        picture: &Picture,
+        selected: &Selected,
+    ) -> Result<Option<(RemoteView, u32)>, Error> {
+        let Some(checkpoint) = record.checkpoint else { return Ok(None) };
+        let found = (selected.uid_validity, selected.uid_next, selected.exists);
+        if selected.uid_next.is_none() || found != (checkpoint.uid_validity, checkpoint.uid_next, checkpoint.messages) {
+            return Ok(None);
+        }
+        let known: Vec<Uid> = picture.remote_side().map(|(uid, _)| uid).collect();
+        let newest: UidSet = known[known.len().saturating_sub(NEWEST)..].iter().copied().collect();
+        let mut delta = Delta::default();
+        if !newest.is_empty() {
+            let fetched = self.imap.list_flags(&newest, false).await?;
+            let Some(changed) = flags_of(&fetched) else { return Ok(None) };
+            delta.changed = changed;
+        }
+        let exists = self.imap.take_news().exists.unwrap_or(selected.exists);
+        let numbers = Numbers { uid_validity: selected.uid_validity, exists, highest_mod_seq: None };
+        let complete = delta.changed.len() as u64 == newest.len();
+        Ok(RemoteView::after(picture, &checkpoint, &numbers, &delta)
+            .ok()
+            .filter(|_| complete)
+            .map(|view| (view, exists)))
     }
 
     /// Tells the log that changes are not believed.
