@@ -114,6 +114,7 @@ pub(super) async fn watch<T>(
         };
         match event {
             Event::LoggedIn { peer } => tracing::info!(account = %account, "logged in at {peer}."),
+            Event::CanListen => {}
             Event::LeavingAlone(pause) => {
                 let pause = humantime::format_duration(pause);
                 output.note(format!("{account}: the server asked to be left alone; waiting for {pause}"));

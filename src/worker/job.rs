@@ -95,6 +95,8 @@ pub enum Event {
         /// The server, for people.
         peer: String,
     },
+    /// The server tells at once when something changes in a mailbox, if it is listened to.
+    CanListen,
     /// The server asked an earlier run to be left alone; it is, for this time.
     LeavingAlone(Duration),
     /// Files are missing, and are looked for again after this time.

@@ -95,6 +95,9 @@ async fn attempt(
     told.quirks = Some(opened.quirks);
     // Nobody may be listening, here and below.
     let _ = events.send(Event::LoggedIn { peer: opened.peer });
+    if opened.imap.capabilities().has("IDLE") {
+        let _ = events.send(Event::CanListen);
+    }
     let mut pass = Pass::new(job, mode, ground, (opened.imap, opened.listing), opened.quirks, events).await?;
     let done = match task {
         Task::Mirror(only) => pass.run(only).await,

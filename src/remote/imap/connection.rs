@@ -206,6 +206,17 @@ impl Connection {
         self.session.get_mut().undivert();
     }
 
+    /// The longest silence that is endured.
+    pub(super) fn silence(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Has another silence endured from now on.
+    pub(super) fn bear_silence(&mut self, limit: Duration) {
+        self.timeout = limit;
+        self.session.get_mut().bear_silence(limit);
+    }
+
     /// Compresses what follows (RFC 4978); nothing else may be in flight.
     pub(super) async fn compress(&mut self) -> Result<(), Error> {
         self.exec(Command::new(COMPRESS, "COMPRESS DEFLATE"), &mut |_, _| {}).await?;

@@ -14,6 +14,7 @@ mod deflate;
 mod fetch;
 mod flight;
 mod framer;
+mod idle;
 mod labels;
 mod list;
 mod login;

@@ -118,6 +118,12 @@ impl Wire {
         self.framer.number_body()
     }
 
+    /// Has another silence endured from now on.
+    pub(super) fn bear_silence(&mut self, limit: Duration) {
+        self.silence.limit = limit;
+        self.silence.end();
+    }
+
     /// Compresses what follows in both directions (RFC 4978): the last response was the OK to COMPRESS.
     pub(super) fn compress(&mut self) {
         let plain = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));

@@ -3,6 +3,7 @@
 mod changing;
 mod flying;
 mod framing;
+mod idling;
 mod lies;
 mod listing;
 mod login;
