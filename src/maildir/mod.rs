@@ -25,6 +25,7 @@ mod retention;
 mod root;
 mod scan;
 mod upload;
+mod watch;
 
 pub use change::{Changed, Removal, Removed, remove, set_flags};
 pub use deliver::{Arrival, Delivery, Staged, link_message, place, publish, sweep_tmp};
@@ -44,3 +45,4 @@ pub use retention::{Kept, Retention};
 pub use root::{Expected, Root, RootState};
 pub use scan::{FolderTimes, Scan, ScannedFile, Subdir};
 pub use upload::{Looks, Outgoing, Unsendable, Upload, looks_of, open_for_upload, print_of};
+pub use watch::{Blind, Stirred, Watch};
