@@ -74,6 +74,7 @@ fn the_least_that_works_has_the_documented_defaults() {
     assert_eq!(account.keywords, Keywords::Dovecot);
     assert_eq!(account.limits, Limits::default());
     assert_eq!(account.every, Duration::from_secs(300));
+    assert!(account.live);
 }
 
 #[test]
@@ -131,6 +132,7 @@ fn every_key_that_works_is_read() {
         [defaults]
         timeout = "1m 30s"
         every = "90s"
+        live = false
         delete = "never"
         password.file = "~/wrong"
         [account.work_2]
@@ -189,7 +191,7 @@ fn every_key_that_works_is_read() {
     assert_eq!(account.keep_deleted, Duration::ZERO);
     assert_eq!(account.guard, Guard { deletions: 1, per_10_minutes: 7, ..Guard::default() });
     assert_eq!(account.keywords, Keywords::None);
-    assert_eq!(account.every, Duration::from_secs(90));
+    assert_eq!((account.every, account.live), (Duration::from_secs(90), false));
     assert_eq!(account.policy, Policy::TWO_WAY);
 }
 
@@ -315,7 +317,6 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
 const NOT_YET: &[(&str, &str)] = &[
     ("type = \"pop3\"", "type"),
     ("limit = \"2 MB/s\"", "limit"),
-    ("live = true", "live"),
     ("on-new = [\"notmuch\", \"new\"]", "on-new"),
     ("on-change = [\"x\"]", "on-change"),
     ("on-error = [\"x\"]", "on-error"),

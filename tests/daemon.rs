@@ -8,6 +8,8 @@ mod support;
 mod bench;
 #[path = "daemon/ends.rs"]
 mod ends;
+#[path = "daemon/live.rs"]
+mod live;
 #[path = "daemon/process.rs"]
 mod process;
 #[path = "daemon/runs.rs"]

@@ -96,6 +96,8 @@ pub struct Account {
     pub every: Duration,
     /// How often the daemon lists the flags of active mailboxes where the server does not tell when they change.
     pub flags_every: Duration,
+    /// Changes are noticed at once, on either side.
+    pub live: bool,
     /// How many connections to the server there may be at once.
     pub connections: usize,
 }
@@ -153,6 +155,7 @@ pub(super) fn read(
     });
     let every = optional(section, "every", faults, |value| value.duration(Duration::from_secs(1)..=DAY));
     let flags_every = optional(section, "flags-every", faults, |value| value.duration(MINUTE..=DAY));
+    let live = optional(section, "live", faults, Value::truth);
     let connections = optional(section, "connections", faults, |value| value.number(1..=MOST_CONNECTIONS));
     Some(Account {
         name,
@@ -171,6 +174,7 @@ pub(super) fn read(
         keywords: keywords?.unwrap_or_default(),
         every: every?.unwrap_or(EVERY),
         flags_every: flags_every?.unwrap_or(FLAGS_EVERY),
+        live: live?.unwrap_or(true),
         connections: connections?.unwrap_or(CONNECTIONS) as usize,
         policy: policy?,
     })

@@ -26,6 +26,7 @@ pub(super) const ACCOUNT: &[&str] = &[
     "tunnel",
     "timeout",
     "every",
+    "live",
     "connections",
     "flags-every",
     "disable-extensions",
@@ -49,18 +50,8 @@ pub(super) const ACCOUNT: &[&str] = &[
 ];
 
 /// The keys of an account that a later version reads. They are refused, since an owner who wrote one relies on it.
-pub(super) const ACCOUNT_LATER: &[&str] = &[
-    "limit",
-    "live",
-    "on-new",
-    "on-change",
-    "on-error",
-    "deliver-to",
-    "mailbox",
-    "leave-on-server",
-    "remove",
-    "initial",
-];
+pub(super) const ACCOUNT_LATER: &[&str] =
+    &["limit", "on-new", "on-change", "on-error", "deliver-to", "mailbox", "leave-on-server", "remove", "initial"];
 
 /// The keys of `password`.
 pub(super) const PASSWORD: &[&str] = &["command", "file", "credential", "env"];

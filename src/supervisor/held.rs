@@ -1,6 +1,8 @@
 //! An account of the daemon, and what is held of it: its lock above all.
 
+use super::live::Ear;
 use super::schedule::Setup;
+use crate::maildir::Blind;
 use crate::store::{self, Lock};
 use crate::worker::{self, AccountStatus, Job, Trouble};
 use std::sync::Arc;
@@ -13,6 +15,8 @@ pub struct Account {
     pub job: Job,
     /// How often it is looked at.
     pub every: Duration,
+    /// Changes are noticed at once, on either side.
+    pub live: bool,
     /// A digest of its configuration: another one means that it changed.
     pub digest: [u8; 32],
 }
@@ -26,11 +30,20 @@ pub(super) struct Held {
     pub reason: Option<String>,
     /// The digest of the secret that was refused.
     pub refused: Option<[u8; 32]>,
+    /// A person wants it left alone.
+    pub paused: bool,
+    /// Who listens to its server.
+    pub ear: Option<Ear>,
+    /// Its Maildir is watched,
+    pub sees: bool,
+    /// or cannot be.
+    pub blind: Option<Blind>,
 }
 
 impl Held {
     pub fn new(account: Account) -> Self {
-        let mut held = Self { account, lock: None, reason: None, refused: None };
+        let (lock, reason, refused, ear, blind) = (None, None, None, None, None);
+        let mut held = Self { account, lock, reason, refused, paused: false, ear, sees: false, blind };
         if let Err(error) = held.hold() {
             held.note(Some(Trouble::from(worker::Error::from(error)).what));
         }

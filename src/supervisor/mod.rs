@@ -7,6 +7,7 @@
 pub mod backoff;
 mod handle;
 mod held;
+mod live;
 mod notify;
 pub mod schedule;
 mod shell;

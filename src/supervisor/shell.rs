@@ -5,15 +5,18 @@
 //! its own holds the account's lock, so nobody begins before that has ended.
 
 mod answers;
+mod live;
 mod show;
 
 use super::handle::{Gone, Handle, Request};
 use super::held::{Account, Held, sentence};
+use super::live::Told;
 use super::notify::Notify;
 use super::schedule::{Command, Ending, Event, Health, Limits, Now, Schedule, Task};
 use super::status::{AccountView, Doing, Happened, Progress, What, in_one_line};
 use super::work::{Finished, Update, Updates, Work, carry_out};
 use super::world::{Received, Signals, uptime};
+use crate::maildir::Watch;
 use crate::remote::secret;
 use crate::worker::{self, Job, Kind, Reins, State, Trouble};
 use std::collections::BTreeMap;
@@ -43,6 +46,9 @@ pub struct Supervisor {
     running: BTreeMap<String, Running>,
     tickets: BTreeMap<u64, (Work, Updates)>,
     last_ticket: u64,
+    /// The one instance that watches all Maildirs.
+    watch: Option<Arc<Watch>>,
+    last_ear: u64,
     load: Load,
     notify: Notify,
     began: Now,
@@ -92,6 +98,10 @@ enum Message {
         digest: Option<[u8; 32]>,
         is_refused: bool,
     },
+    Live {
+        account: String,
+        told: Told,
+    },
 }
 
 impl Supervisor {
@@ -114,6 +124,8 @@ impl Supervisor {
             running: BTreeMap::new(),
             tickets: BTreeMap::new(),
             last_ticket: 0,
+            watch: None,
+            last_ear: 0,
             load,
             notify,
             began: uptime(),
@@ -140,6 +152,7 @@ impl Supervisor {
     /// Signals cannot be had.
     pub async fn run(mut self) -> io::Result<()> {
         let mut signals = Signals::new()?;
+        self.open_eyes();
         for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
             let setup = self.accounts[&name].setup();
             self.on(&name, Event::Added(setup));
@@ -163,6 +176,7 @@ impl Supervisor {
                 signal = signals.next() => self.obey_signal(signal),
                 Some(message) = self.inbox.recv() => self.take(message),
                 Some(request) = self.requests.recv() => self.answer(request),
+                stirred = live::stirred(self.watch.as_ref()) => self.stirred(stirred),
                 () = tokio::time::sleep(wait) => {
                     let commands = self.schedule.tick(self.now());
                     self.obey(commands);
@@ -196,7 +210,9 @@ impl Supervisor {
     }
 
     fn on(&mut self, account: &str, event: Event) {
-        self.news = self.news.max(if event == Event::Progressed { News::Some } else { News::Urgent });
+        // What happens often, and begins nothing, may wait.
+        let is_often = matches!(event, Event::Progressed | Event::Woken { .. });
+        self.news = self.news.max(if is_often { News::Some } else { News::Urgent });
         let commands = self.schedule.on(account, event, self.now());
         self.obey(commands);
     }
@@ -266,11 +282,26 @@ impl Supervisor {
         };
         // Who asks wants to see all.
         let flags_every = held.account.job.flags_every.filter(|_| updates.is_none());
-        let job = Job { lock, reins: reins.clone(), flags_every, ..held.account.job.clone() };
+        let mut job = Job { lock, reins: reins.clone(), flags_every, ..held.account.job.clone() };
+        job.connections -= usize::from(held.may_listen());
+        let cover = self.accounts.get(&name).and_then(|held| self.cover(held));
         let (events, mut moved) = unbounded_channel();
-        let inner = tokio::spawn(carry_out(job, work, events, updates.clone()));
-        let abort = inner.abort_handle();
         let (messages, account) = (self.messages.clone(), name.clone());
+        let (asked, tell) = (updates.clone(), messages.clone());
+        let inner = tokio::spawn(async move {
+            let Some(cover) = cover else { return carry_out(job, work, events, asked).await };
+            let covered = |account: &str, covered: Result<bool, _>, is_after: bool| {
+                let grown = is_after && covered.as_ref().is_ok_and(|grown| *grown);
+                let told = Told::Covered { grown, blind: covered.err() };
+                let _ = tell.send(Message::Live { account: account.to_owned(), told });
+            };
+            // Watched first, and then looked at; what the pass makes is watched after it.
+            covered(&cover.account, cover.spread().await, false);
+            let finished = carry_out(job, work, events, asked).await;
+            covered(&cover.account, cover.spread().await, true);
+            finished
+        });
+        let abort = inner.abort_handle();
         tokio::spawn(async move {
             while let Some(event) = moved.recv().await {
                 let _ = messages.send(Message::Moved { account: account.clone(), event });
@@ -291,8 +322,12 @@ impl Supervisor {
                 if let Some(running) = self.running.get_mut(&account) {
                     running.progress.take(&event);
                 }
+                if event == worker::Event::CanListen {
+                    self.listen(&account);
+                }
                 self.on(&account, Event::Progressed);
             }
+            Message::Live { account, told } => self.told(&account, told),
             Message::Ended { account, finished, updates } => self.ended(account, *finished, updates),
             Message::Digest { account, digest, is_refused: true } => {
                 if let Some(held) = self.accounts.get_mut(&account) {
@@ -334,6 +369,10 @@ impl Supervisor {
         self.happen(Some(account.clone()), what, text);
         if refused {
             self.digest(&account, true);
+            // Nor does it try the same secret by another way.
+            if let Some(held) = self.accounts.get_mut(&account) {
+                held.ear = None;
+            }
         }
         self.end(&account, ending);
         if let (Some(updates), Some(last)) = (updates, last) {
@@ -346,6 +385,7 @@ impl Supervisor {
     fn end(&mut self, account: &str, ending: Ending) {
         self.on(account, Event::Ended(ending));
         if !self.schedule.knows(account) {
+            self.leave_alone(account);
             self.accounts.remove(account);
         }
     }
@@ -367,6 +407,8 @@ impl Supervisor {
                 self.notify.stopping();
                 tracing::info!("told to end; what is in hand is finished.");
                 self.stopping = Some(self.now());
+                self.watch = None;
+                self.accounts.values_mut().for_each(|held| held.ear = None);
                 self.happen(None, What::Stopping, "the daemon ends");
                 let commands = self.schedule.stop(self.now());
                 self.obey(commands);

@@ -19,7 +19,7 @@ impl Twins {
     fn new() -> Self {
         let bench = || {
             let bench = Bench::new(Profile::full());
-            bench.configure("every = \"1day\"");
+            bench.configure("every = \"1day\"\nlive = false");
             bench
         };
         Self { alone: bench(), under: bench() }
@@ -80,7 +80,7 @@ fn a_decision_through_the_daemon_is_carried_out_by_it() {
     for (decision, there, here) in [("approve", 0, 0), ("reject", 8, 8)] {
         let bench = Bench::mirrored(Profile::full(), 8);
         bench.empty("INBOX");
-        bench.configure("every = \"1day\"");
+        bench.configure("every = \"1day\"\nlive = false");
         let daemon = Daemon::start(&bench);
         daemon.ask(&["wait-synced"]).is(3, "");
         daemon.ask(&[decision, "work", "--set", "99"]).is(0, "nothing is held there");
@@ -93,7 +93,7 @@ fn a_decision_through_the_daemon_is_carried_out_by_it() {
 #[test]
 fn an_undo_through_the_daemon_brings_back_what_was_deleted() {
     let bench = Bench::mirrored(Profile::full(), 6);
-    bench.configure("every = \"1day\"");
+    bench.configure("every = \"1day\"\nlive = false");
     let daemon = Daemon::start(&bench);
     daemon.ask(&["wait-synced"]).is(0, "");
     bench.server.expunge(USER, "INBOX", &[2, 3]);
@@ -126,7 +126,7 @@ fn commands_that_open_the_state_themselves_borrow_the_account() {
 #[test]
 fn who_went_away_with_an_account_that_was_lent_does_not_keep_it() {
     let bench = Bench::mirrored(Profile::full(), 1);
-    bench.configure("every = \"1day\"");
+    bench.configure("every = \"1day\"\nlive = false");
     let daemon = Daemon::start(&bench);
     daemon.ask(&["wait-synced"]).is(0, "");
     let stream = UnixStream::connect(bench.path("run/control.sock")).expect("connected");
@@ -150,7 +150,7 @@ fn who_went_away_with_an_account_that_was_lent_does_not_keep_it() {
 #[test]
 fn what_happens_is_told_to_who_listens() {
     let bench = Bench::mirrored(Profile::full(), 1);
-    bench.configure("every = \"1day\"");
+    bench.configure("every = \"1day\"\nlive = false");
     let daemon = Daemon::start(&bench);
     daemon.ask(&["wait-synced"]).is(0, "");
     let mut listener = Daemon::command(&bench, &["events", "--json"]).stderr(Stdio::null()).spawn().expect("it starts");
@@ -177,6 +177,7 @@ fn what_happens_is_told_to_who_listens() {
 #[test]
 fn the_status_as_json_has_what_the_daemon_knows() {
     let bench = Bench::mirrored(Profile::full(), 2);
+    bench.configure("live = false");
     let without: serde_json::Value =
         serde_json::from_str(&Daemon::run(&bench, &["status", "--json"]).out).expect("JSON");
     assert!(without["daemon"].is_null() && without["accounts"][0]["daemon"].is_null());

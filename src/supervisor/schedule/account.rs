@@ -129,7 +129,11 @@ impl Account {
             }
             Event::Now => self.hurry(now),
             Event::Asked(ticket) => self.tickets.push_back(ticket),
-            Event::Paused => self.paused = true,
+            Event::Paused => {
+                self.paused = true;
+                // Nobody listens meanwhile.
+                self.listening = false;
+            }
             Event::Resumed => {
                 self.paused = false;
                 self.hurry(now);

@@ -57,6 +57,10 @@ impl Supervisor {
         }
         let all: Vec<String> = self.accounts.keys().cloned().collect();
         for account in if accounts.is_empty() { &all } else { accounts } {
+            if let Some(held) = self.accounts.get_mut(account) {
+                held.paused = paused;
+                held.ear = held.ear.take().filter(|_| !paused);
+            }
             self.on(account, if paused { Event::Paused } else { Event::Resumed });
             let (what, text) = if paused { (What::Paused, "paused") } else { (What::Resumed, "resumed") };
             tracing::info!(account = %account, "{account}: {text}.");
@@ -104,6 +108,7 @@ impl Supervisor {
                     held.account = account;
                     (held.reason, held.refused) = (None, None);
                     let setup = held.setup();
+                    self.leave_alone(&name);
                     self.on(&name, Event::Changed(setup));
                 }
                 None => {
@@ -116,6 +121,7 @@ impl Supervisor {
             }
         }
         for name in &gone {
+            self.leave_alone(name);
             self.on(name, Event::Removed);
             if !self.running.contains_key(name) {
                 self.accounts.remove(name);

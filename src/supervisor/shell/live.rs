@@ -1,0 +1,157 @@
+//! What stirs, on either side, and who listens for it.
+
+use super::{Message, Supervisor};
+use crate::maildir::{Blind, Stirred, Watch};
+use crate::supervisor::held::{Held, sentence};
+use crate::supervisor::live::{Cover, Ear, LISTENED, Told, keep_listening};
+use crate::supervisor::schedule::Event;
+use crate::sync::Side;
+use crate::worker::{Heard, Job, Reins};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+/// Waits until something stirs in a Maildir; for ever without a watch. Cancel safe.
+pub(super) async fn stirred(watch: Option<&Arc<Watch>>) -> io::Result<BTreeSet<Stirred>> {
+    match watch {
+        Some(watch) => watch.stirred().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Supervisor {
+    /// Begins to watch Maildirs; without that they are looked at every so often.
+    pub(super) fn open_eyes(&mut self) {
+        match Watch::new() {
+            Ok(watch) => self.watch = Some(Arc::new(watch)),
+            Err(error) => tracing::warn!(
+                "changes in Maildirs are not noticed at once, since the system gives no inotify instance: {error} (a larger \
+                 fs.inotify.max_user_instances gives more)."
+            ),
+        }
+    }
+
+    /// How the Maildir of an account is watched, if it is to be.
+    pub(super) fn cover(&self, held: &Held) -> Option<Cover> {
+        self.watch.as_ref().filter(|_| held.account.live).map(|watch| Cover::of(watch, &held.account.job))
+    }
+
+    /// Takes in what stirred in Maildirs.
+    pub(super) fn stirred(&mut self, stirred: io::Result<BTreeSet<Stirred>>) {
+        match stirred {
+            Ok(stirred) => {
+                for Stirred { whose, mailbox } in stirred {
+                    self.on(&whose, Event::Woken { side: Side::Local, mailbox });
+                }
+            }
+            Err(error) => {
+                tracing::warn!("changes in Maildirs are not noticed at once any more: {error}.");
+                self.watch = None;
+            }
+        }
+    }
+
+    /// Has the server of an account listened to, which was let in a moment ago and can tell.
+    pub(super) fn listen(&mut self, name: &str) {
+        let Some(held) = self.accounts.get_mut(name).filter(|held| held.may_listen() && held.ear.is_none()) else {
+            return;
+        };
+        self.last_ear += 1;
+        let (number, account, messages) = (self.last_ear, name.to_owned(), self.messages.clone());
+        let tell = move |told| {
+            // It is over soon if nobody takes it.
+            let _ = messages.send(Message::Live { account: account.clone(), told });
+        };
+        let job = Job { lock: None, reins: Reins::default(), ..held.account.job.clone() };
+        let task = tokio::spawn(keep_listening(job, number, fastrand::u64(..), tell)).abort_handle();
+        held.ear = Some(Ear { number, is_listening: false, reason: None, task });
+    }
+
+    /// Neither watches nor listens for an account any more.
+    pub(super) fn leave_alone(&mut self, name: &str) {
+        if let Some(held) = self.accounts.get_mut(name) {
+            (held.ear, held.sees) = (None, false);
+        }
+        if let Some(watch) = &self.watch {
+            watch.uncover(name);
+        }
+    }
+
+    /// Takes in what is told of an account that is to be live.
+    pub(super) fn told(&mut self, name: &str, told: Told) {
+        let Some(held) = self.accounts.get_mut(name) else { return };
+        match told {
+            Told::Covered { grown, blind } => {
+                let (saw, sees) = (held.sees, blind.is_none());
+                held.sees = sees;
+                held.note_blindness(blind);
+                let listens = held.listens();
+                if saw && !sees && listens {
+                    self.on(name, Event::LostLink);
+                } else if !saw && sees && listens {
+                    self.on(name, Event::Listening);
+                }
+                if grown {
+                    self.on(name, Event::Woken { side: Side::Local, mailbox: None });
+                }
+            }
+            Told::Heard { ear: number, heard } => {
+                let sees = held.sees;
+                let Some(ear) = held.ear.as_mut().filter(|ear| ear.number == number) else { return };
+                if heard == Heard::Listening {
+                    (ear.is_listening, ear.reason) = (true, None);
+                    if sees {
+                        self.on(name, Event::Listening);
+                    }
+                }
+                // What came before it listened was not heard.
+                self.on(name, Event::Woken { side: Side::Remote, mailbox: Some(LISTENED.to_owned()) });
+            }
+            Told::Deaf { ear: number, reason, is_over } => {
+                let Some(ear) = held.ear.as_mut().filter(|ear| ear.number == number) else { return };
+                let listened = std::mem::take(&mut ear.is_listening);
+                if listened {
+                    tracing::debug!(account = %name, "{name}: the connection that listens ended: {}", sentence(&reason));
+                } else if ear.reason.as_ref() != Some(&reason) {
+                    tracing::warn!(
+                        account = %name,
+                        "{name}: what is new on the server is not noticed at once, since no connection could be made that \
+                         listens: {}",
+                        sentence(&reason)
+                    );
+                    ear.reason = Some(reason);
+                }
+                if is_over {
+                    held.ear = None;
+                }
+                if listened {
+                    self.on(name, Event::LostLink);
+                }
+            }
+        }
+    }
+}
+
+impl Held {
+    /// Whether one of its connections is for listening.
+    pub(super) fn may_listen(&self) -> bool {
+        let job = &self.account.job;
+        self.account.live && !self.paused && job.connections >= 2 && (job.wanted)(LISTENED)
+    }
+
+    fn listens(&self) -> bool {
+        self.ear.as_ref().is_some_and(|ear| ear.is_listening)
+    }
+
+    /// Tells the log why the Maildir cannot be watched, if that is news.
+    fn note_blindness(&mut self, blind: Option<Blind>) {
+        if let Some(blind) = blind.as_ref().filter(|_| self.blind != blind) {
+            let (account, every) = (&self.account.job.account, humantime::format_duration(self.account.every));
+            tracing::warn!(
+                account = %account,
+                "{account}: changes in its Maildir are not noticed at once: {blind}; it is looked at every {every}."
+            );
+        }
+        self.blind = blind;
+    }
+}

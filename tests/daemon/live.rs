@@ -1,0 +1,159 @@
+//! A daemon that hears: what changes on one side is on the other although nobody looks for it for an hour.
+
+use super::bench::{Bench, USER, message};
+use super::process::Daemon;
+use super::support::dovecot::{self, Dovecot};
+use super::support::server::{Profile, StoreMode};
+use std::fs;
+use std::path::Path;
+
+const RARELY: &str = "every = \"1h\"";
+
+fn bench(more: &str) -> Bench {
+    let bench = Bench::new(Profile::full());
+    bench.configure(&format!("{RARELY}\n{more}"));
+    bench
+}
+
+/// Delivers a message here as other programs do.
+fn deliver(bench: &Bench, folder: &str, number: usize) {
+    let (folder, name) = (bench.maildir().join(folder), format!("1700000000.M{number}P9.here"));
+    fs::write(folder.join("tmp").join(&name), message(number).replace("\r\n", "\n")).expect("written");
+    fs::rename(folder.join("tmp").join(&name), folder.join("new").join(&name)).expect("moved");
+}
+
+/// The names of the files in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Gives the one message of a directory these flags.
+fn flag(from: &Path, to: &Path, flags: &str) {
+    let name = names(from).pop().expect("a message");
+    let base = name.split(":2,").next().unwrap_or_default();
+    fs::rename(from.join(&name), to.join(format!("{base}:2,{flags}"))).expect("renamed");
+}
+
+fn count(bench: &Bench, words: &str) -> usize {
+    bench.server.commands().iter().filter(|text| text.contains(words)).count()
+}
+
+#[test]
+fn what_changes_on_either_side_is_on_the_other_at_once() {
+    let bench = bench("");
+    bench.fill(1);
+    let mut daemon = Daemon::start(&bench);
+    daemon.until("the first", || bench.count("INBOX") == 1);
+    daemon.hears("1 account: 1 live");
+    let uid = bench.server.deliver(USER, "INBOX", message(1), &[]);
+    daemon.until("what is new there", || bench.count("INBOX") == 2);
+    deliver(&bench, "INBOX", 2);
+    daemon.until("what is new here", || bench.there("INBOX") == Some(3));
+    bench.server.store(USER, "INBOX", &[uid], StoreMode::Add, &["\\Flagged"]);
+    let cur = bench.maildir().join("INBOX/cur");
+    daemon.until("the mark from there", || names(&cur).iter().any(|name| name.ends_with(":2,F")));
+    flag(&cur, &cur, "FS");
+    daemon.until("the mark from here", || {
+        bench.server.snapshot(USER)["INBOX"].iter().any(|(number, flags, _)| *number == uid && flags.contains("\\Seen"))
+    });
+    for part in ["cur", "new", "tmp"] {
+        fs::create_dir_all(bench.maildir().join("Lists").join(part)).expect("made");
+    }
+    deliver(&bench, "Lists", 3);
+    daemon.until("the new mailbox", || bench.there("Lists") == Some(1));
+    deliver(&bench, "Lists", 4);
+    daemon.until("what is new in it", || bench.there("Lists") == Some(2));
+    daemon.ask(&["wait-synced"]).is(0, "");
+    drop(daemon);
+    bench.converged("INBOX", 3);
+    bench.converged("Lists", 2);
+}
+
+#[test]
+fn its_own_changes_do_not_keep_it_busy() {
+    let bench = bench("");
+    bench.fill(5);
+    let mut daemon = Daemon::start(&bench);
+    daemon.hears("1 account: 1 live");
+    daemon.until("mail", || bench.count("INBOX") == 5);
+    daemon.ask(&["wait-synced"]).is(0, "");
+    deliver(&bench, "INBOX", 7);
+    daemon.until("more mail", || bench.there("INBOX") == Some(6));
+    // The changes that it made itself are looked at once more at most; then it is quiet.
+    let before = std::cell::Cell::new(0);
+    daemon.until("quiet", || {
+        std::thread::sleep(std::time::Duration::from_millis(1200));
+        before.replace(count(&bench, "LIST")) == before.get()
+    });
+    // Its first look, when it begins to listen, for the mail, and for what it did and heard of itself; one each for listening.
+    assert!((2..=10).contains(&before.get()), "{:?}", bench.server.commands());
+    assert_eq!(count(&bench, "IDLE"), 1);
+}
+
+#[test]
+fn a_connection_that_listens_is_made_again_when_it_breaks() {
+    let bench = bench("");
+    bench.fill(1);
+    let mut daemon = Daemon::start(&bench);
+    daemon.hears("1 account: 1 live");
+    daemon.ask(&["wait-synced"]).is(0, "");
+    bench.server.disconnect_all();
+    bench.server.deliver(USER, "INBOX", message(1), &[]);
+    daemon.until("what came meanwhile", || bench.count("INBOX") == 2);
+    daemon.until("that it listens again", || count(&bench, "IDLE") == 2);
+    bench.server.deliver(USER, "INBOX", message(2), &[]);
+    daemon.until("what came then", || bench.count("INBOX") == 3);
+}
+
+#[test]
+fn who_may_have_one_connection_or_a_server_that_cannot_tell_is_not_listened_to() {
+    for more in ["connections = 1", "disable-extensions = [\"IDLE\"]"] {
+        let bench = bench(more);
+        let daemon = Daemon::start(&bench);
+        daemon.ask(&["wait-synced"]).is(0, "");
+        deliver(&bench, "INBOX", 1);
+        daemon.until("what is new here", || bench.there("INBOX") == Some(1));
+        daemon.ask(&["wait-synced"]).is(0, "");
+        daemon.ask(&["status"]).is(0, "; next look in ");
+        assert_eq!(count(&bench, "IDLE"), 0, "{more}");
+    }
+}
+
+#[test]
+fn who_does_not_want_it_is_looked_at_every_so_often_only() {
+    let bench = bench("live = false");
+    let daemon = Daemon::start(&bench);
+    daemon.ask(&["wait-synced"]).is(0, "");
+    deliver(&bench, "INBOX", 1);
+    bench.server.deliver(USER, "INBOX", message(2), &[]);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!((bench.there("INBOX"), bench.count("INBOX"), count(&bench, "IDLE")), (Some(1), 1, 0));
+    bench.configure(RARELY);
+    daemon.ask(&["reload"]).is(0, "");
+    daemon.until("both", || (bench.there("INBOX"), bench.count("INBOX")) == (Some(2), 2));
+    daemon.until("that it listens", || count(&bench, "IDLE") == 1);
+    daemon.ask(&["pause"]).is(0, "Paused");
+    bench.server.wait_until_alone();
+    deliver(&bench, "INBOX", 3);
+    std::thread::sleep(std::time::Duration::from_millis(1000));
+    assert_eq!(bench.there("INBOX"), Some(2));
+}
+
+#[test]
+fn with_dovecot_too() {
+    let dovecot = Dovecot::start();
+    let bench = bench("");
+    fs::write(bench.path("secret"), dovecot::PASSWORD).expect("written");
+    bench.configure_at(dovecot.imap_port, RARELY);
+    dovecot.deliver(USER, "INBOX", message(0).as_bytes());
+    let mut daemon = Daemon::start(&bench);
+    daemon.hears("1 account: 1 live");
+    daemon.until("the first", || bench.count("INBOX") == 1);
+    let inbox = bench.maildir().join("INBOX");
+    flag(&inbox.join("new"), &inbox.join("cur"), "S");
+    let there = dovecot.user_maildir(USER).join("cur");
+    daemon.until("the mark from here", || names(&there).iter().any(|name| name.ends_with(":2,S")));
+    dovecot.deliver(USER, "INBOX", message(1).as_bytes());
+    daemon.until("what is new there", || bench.count("INBOX") == 2);
+}
