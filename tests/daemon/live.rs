@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, USER, message};
 use super::process::Daemon;
-use super::support::dovecot::{self, Dovecot};
+use super::support::dovecot::{self, Dovecot, Settings};
 use super::support::server::{Profile, StoreMode};
 use std::fs;
 use std::path::Path;
@@ -142,11 +142,12 @@ fn who_does_not_want_it_is_looked_at_every_so_often_only() {
 
 #[test]
 fn with_dovecot_too() {
-    let dovecot = Dovecot::start();
+    let dovecot = Dovecot::with(&Settings { separator: '.', ..Settings::default() });
     let bench = bench("");
     fs::write(bench.path("secret"), dovecot::PASSWORD).expect("written");
     bench.configure_at(dovecot.imap_port, RARELY);
     dovecot.deliver(USER, "INBOX", message(0).as_bytes());
+    dovecot.deliver(USER, "Lists.rust", message(9).as_bytes());
     let mut daemon = Daemon::start(&bench);
     daemon.hears("1 account: 1 live");
     daemon.until("the first", || bench.count("INBOX") == 1);
@@ -156,4 +157,10 @@ fn with_dovecot_too() {
     daemon.until("the mark from here", || names(&there).iter().any(|name| name.ends_with(":2,S")));
     dovecot.deliver(USER, "INBOX", message(1).as_bytes());
     daemon.until("what is new there", || bench.count("INBOX") == 2);
+    // A mailbox whose levels are divided otherwise there is named by what stirs in it, too.
+    daemon.ask(&["wait-synced"]).is(0, "");
+    let lists = bench.maildir().join("Lists/rust");
+    flag(&lists.join("new"), &lists.join("cur"), "F");
+    let there = dovecot.user_maildir(USER).join(".Lists.rust/cur");
+    daemon.until("the mark from there", || names(&there).iter().any(|name| name.ends_with(":2,F")));
 }

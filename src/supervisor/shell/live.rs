@@ -53,7 +53,9 @@ impl Supervisor {
 
     /// Has the server of an account listened to, which was let in a moment ago and can tell.
     pub(super) fn listen(&mut self, name: &str) {
-        let Some(held) = self.accounts.get_mut(name).filter(|held| held.may_listen() && held.ear.is_none()) else {
+        let is_ending = self.stopping.is_some();
+        let may_begin = |held: &&mut Held| !is_ending && held.may_listen() && held.ear.is_none();
+        let Some(held) = self.accounts.get_mut(name).filter(may_begin) else {
             return;
         };
         self.last_ear += 1;
