@@ -13,6 +13,7 @@ pub mod limits;
 pub mod mailbox;
 pub mod mailbox_action;
 pub mod mailbox_verdict;
+pub mod maildrop;
 pub mod matching;
 pub mod moves;
 pub mod order;
