@@ -35,12 +35,24 @@ pub(super) enum Key {
     Uids(MailboxId, u32),
     /// A bucket of a picture: what is in the Maildir only.
     Names(MailboxId, u16),
+    /// A chunk of the ledger of a drop.
+    Entries(MailboxId, u32),
 }
 
 impl Key {
     /// The chunk that a UID belongs to.
     pub(super) fn of_uid(mailbox: MailboxId, uid: Uid) -> Self {
         Self::Uids(mailbox, uid.get() >> UID_BITS)
+    }
+
+    /// The chunk of a ledger that a number belongs to.
+    pub(super) fn of_entry(mailbox: MailboxId, uid: Uid) -> Self {
+        Self::Entries(mailbox, uid.get() >> UID_BITS)
+    }
+
+    /// The range of keys that a ledger occupies, as their common beginning.
+    pub(super) fn ledger(mailbox: MailboxId) -> Vec<u8> {
+        [&Self::picture(mailbox)[..], &[2]].concat()
     }
 
     /// The bucket that a local message without partner belongs to.
@@ -57,7 +69,7 @@ impl Key {
     /// The mailbox whose picture the record is a piece of, if it is one.
     pub(super) fn in_picture(self) -> Option<MailboxId> {
         match self {
-            Self::Uids(mailbox, _) | Self::Names(mailbox, _) => Some(mailbox),
+            Self::Uids(mailbox, _) | Self::Names(mailbox, _) | Self::Entries(mailbox, _) => Some(mailbox),
             Self::Header | Self::Guard | Self::Removals(_) | Self::Uploads | Self::Quiet => None,
             Self::Mailbox(_) | Self::Batch(_) | Self::Seal(_) => None,
         }
@@ -76,6 +88,7 @@ impl Key {
             Self::Seal(id) => [&[0x40][..], &id.0.to_be_bytes()].concat(),
             Self::Uids(id, chunk) => [&Self::picture(id)[..], &[0], &chunk.to_be_bytes()].concat(),
             Self::Names(id, bucket) => [&Self::picture(id)[..], &[1], &bucket.to_be_bytes()].concat(),
+            Self::Entries(id, chunk) => [&Self::ledger(id)[..], &chunk.to_be_bytes()].concat(),
         }
     }
 
@@ -102,6 +115,7 @@ impl Key {
                 match rest {
                     [0, chunk @ ..] => Self::Uids(mailbox, number(chunk)?),
                     [1, high, low] => Self::Names(mailbox, u16::from_be_bytes([*high, *low])),
+                    [2, chunk @ ..] => Self::Entries(mailbox, number(chunk)?),
                     _ => return None,
                 }
             }
@@ -134,6 +148,7 @@ mod tests {
             any::<u32>().prop_map(|id| Key::Seal(MailboxId(id))),
             (any::<u32>(), any::<u32>()).prop_map(|(id, chunk)| Key::Uids(MailboxId(id), chunk)),
             (any::<u32>(), any::<u16>()).prop_map(|(id, bucket)| Key::Names(MailboxId(id), bucket)),
+            (any::<u32>(), any::<u32>()).prop_map(|(id, chunk)| Key::Entries(MailboxId(id), chunk)),
         ]
     }
 

@@ -9,6 +9,7 @@ mod database;
 mod draft;
 mod error;
 mod keys;
+mod ledger;
 mod lock;
 mod open;
 mod picture;
@@ -20,7 +21,9 @@ pub use lock::Lock;
 pub use open::Health;
 pub use record::{FORMAT, Sum as Seal};
 
+use crate::mail::Uid;
 use crate::step;
+use crate::sync::maildrop::{Entry, Ledger};
 use crate::sync::{
     Batch, BatchId, Change, GuardMemory, MailboxId, MailboxRecord, Picture, Quiet, Removals, Uploads, Work,
 };
@@ -70,10 +73,12 @@ struct Memory {
 pub struct Settlement {
     /// The batches that are done; one that is not open is passed over.
     pub closed: Vec<BatchId>,
-    /// Mailboxes whose picture is dropped before anything below is taken in: a new epoch, or a damaged picture.
+    /// Mailboxes whose picture, and ledger, is dropped before anything below is taken in: a new epoch, or a damaged picture.
     pub forgotten_pictures: Vec<MailboxId>,
     /// What is remembered from now on, in order, as [`Picture::apply`] takes it.
     pub changes: Vec<(MailboxId, Vec<Change>)>,
+    /// What is known of the messages of drops from now on, in order.
+    pub entries: Vec<(MailboxId, Vec<(Uid, Option<Entry>)>)>,
     /// What is remembered of these mailboxes as a whole.
     pub mailboxes: Vec<MailboxRecord>,
     /// Mailboxes of which nothing is remembered any more, their pictures included.
@@ -210,6 +215,15 @@ impl Store {
         Ok(picture)
     }
 
+    /// The ledger of a drop. What is lost of it is noticed when the picture of its mailbox is read, and with it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn ledger(&self, mailbox: MailboxId) -> Result<Ledger, Error> {
+        let _memory = self.usable()?;
+        ledger::read(&self.database, mailbox)
+    }
+
     /// What the picture of a mailbox adds up to: with the same seal it is the same picture.
     ///
     /// # Errors
@@ -254,6 +268,7 @@ impl Store {
             closed,
             mut forgotten_pictures,
             changes,
+            entries,
             mailboxes,
             forgotten_mailboxes,
             guard,
@@ -295,6 +310,15 @@ impl Store {
                 pieces.apply(change)?;
             }
             names.insert(mailbox, pieces.write(&mut draft)?);
+        }
+        let mut turns: BTreeMap<MailboxId, Vec<(Uid, Option<Entry>)>> = BTreeMap::new();
+        for (mailbox, entries) in entries {
+            turns.entry(mailbox).or_default().extend(entries);
+        }
+        for (mailbox, turns) in turns {
+            draft.break_seal(mailbox, memory.seal(mailbox));
+            let blank = forgotten_pictures.contains(&mailbox);
+            ledger::write(&self.database, &mut draft, mailbox, turns, blank)?;
         }
         let mailboxes: BTreeMap<_, _> = mailboxes.into_iter().map(|mailbox| (mailbox.id, mailbox)).collect();
         for (id, mailbox) in mailboxes {

@@ -171,7 +171,9 @@ fn load(database: &Database) -> Result<Option<Memory>, Error> {
             Key::Mailbox(_) => drop(decode::<MailboxRecord>(&record)?),
             Key::Batch(_) => drop(decode::<Batch>(&record)?),
             Key::Seal(mailbox) => drop(seals.insert(mailbox, decode(&record)?)),
-            Key::Uids(..) | Key::Names(..) => return Err(Error::damaged("its records are out of order")),
+            Key::Uids(..) | Key::Names(..) | Key::Entries(..) => {
+                return Err(Error::damaged("its records are out of order"));
+            }
         }
         sum.add_all(record.sum);
     }

@@ -51,6 +51,8 @@ fn walk(database: &Database, mailbox: MailboxId, seal: Sum, mut see: impl FnMut(
             Key::Names(..) => decode::<BaseName, Lone>(&record)?
                 .into_iter()
                 .for_each(|(name, lone)| see(Change::Local(name, Some(lone)))),
+            // The ledger of a drop lies here as well, and is read by itself.
+            Key::Entries(..) => {}
             _ => decode::<Uid, Known>(&record)?.into_iter().for_each(|(uid, known)| see(Change::Uid(uid, Some(known)))),
         }
     }
@@ -142,7 +144,7 @@ impl<'d> Pieces<'d> {
 }
 
 /// A piece that was read before, else as it is stored.
-fn piece<'p, K, V>(
+pub(super) fn piece<'p, K, V>(
     database: &Database,
     pieces: &'p mut BTreeMap<Key, BTreeMap<K, V>>,
     key: Key,
@@ -164,7 +166,7 @@ where
     }
 }
 
-fn decode<K, V>(record: &Record) -> Result<BTreeMap<K, V>, Error>
+pub(super) fn decode<K, V>(record: &Record) -> Result<BTreeMap<K, V>, Error>
 where
     K: Ord + serde::de::DeserializeOwned,
     V: serde::de::DeserializeOwned,

@@ -1,7 +1,8 @@
 use super::*;
-use crate::mail::{BaseName, Flags, MailboxName, ModSeq, SpecialUse, Uid, UidSet};
+use crate::mail::{BaseName, Flags, MailboxName, ModSeq, SpecialUse, Uid, UidSet, Uidl};
 use crate::store::samples::{self, epoch, name, uid};
 use crate::sync::guard::Counted;
+use crate::sync::maildrop::{Entry, Looks, Name};
 use crate::sync::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -276,5 +277,14 @@ fn the_bytes_of_format_1_stay_what_they_are() {
     show(Key::Seal(here), encode(Key::Seal(here), &Sum { count: 2, checksums: 300 }));
     show(Key::of_uid(here, uid(65)), encode(Key::of_uid(here, uid(65)), &chunk));
     show(Key::of_name(here, &name("a")), encode(Key::of_name(here, &name("a")), &bucket));
+    let looks = Looks { message_id: Some([7; 8]), header: [8; 16], size: Some(300) };
+    let unique = Entry {
+        fetched: Some(1_700_000_000),
+        print: samples::ordinary_pair(3).print,
+        ..Entry::new(Name::Unique(Uidl::new("000000016b035fcf").expect("a unique-id")), Some(4300))
+    };
+    let alike = Entry { vanished: Some(1_700_000_009), ..Entry::new(Name::Alike(looks, 1), None) };
+    let entries = BTreeMap::from([(uid(65), unique), (uid(66), alike)]);
+    show(Key::of_entry(here, uid(65)), encode(Key::of_entry(here, uid(65)), &entries));
     insta::assert_snapshot!(text);
 }

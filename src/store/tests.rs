@@ -1,6 +1,7 @@
 use super::samples::{self, name, ordinary_pair, uid};
 use super::*;
-use crate::mail::{Flags, MailboxName};
+use crate::mail::{Flags, MailboxName, Uidl};
+use crate::sync::maildrop::{Entry, Ledger, Name};
 use crate::sync::{Deed, Known, Lone, Place, RemovedMessage, Why};
 use proptest::prelude::*;
 use std::os::unix::fs::PermissionsExt as _;
@@ -172,6 +173,32 @@ fn a_forgotten_picture_is_gone_before_the_new_one_is_taken_in() {
     drop(store);
     let store = open(&dir);
     assert!(store.picture(HERE).expect("reads").is_empty() && store.picture(other).expect("reads").is_empty());
+}
+
+#[test]
+fn the_ledger_of_a_drop_is_kept_beside_its_picture_and_goes_with_it() {
+    let (_root, dir) = directory();
+    let store = open(&dir);
+    let entry = |n: u32| Entry::new(Name::Unique(Uidl::new(format!("u{n}")).expect("a unique-id")), Some(n.into()));
+    let turns = |all: std::ops::RangeInclusive<u32>| all.map(|n| (uid(n), Some(entry(n)))).collect();
+    let entries = vec![(HERE, turns(1..=100)), (HERE, vec![(uid(7), None)])];
+    store.settle(Settlement { entries, ..changed(vec![remembered(1)]) }).expect("settled");
+    store.settle(Settlement { entries: vec![(HERE, turns(40..=40))], ..Settlement::default() }).expect("settled");
+    drop(store);
+    let store = open(&dir);
+    let mut expected = Ledger::default();
+    (1..=100).filter(|n| *n != 7).for_each(|n| expected.apply((uid(n), Some(entry(n)))));
+    assert_eq!(store.ledger(HERE).expect("whole"), expected);
+    assert_eq!(store.picture(HERE).expect("whole"), picture_of([remembered(1)]));
+    let again =
+        Settlement { forgotten_pictures: vec![HERE], entries: vec![(HERE, turns(3..=3))], ..Settlement::default() };
+    store.settle(again).expect("settled");
+    assert_eq!(store.ledger(HERE).expect("whole").entries().map(|(uid, _)| uid.get()).collect::<Vec<_>>(), [3]);
+    assert!(store.picture(HERE).expect("whole").is_empty());
+    store.settle(Settlement { forgotten_mailboxes: vec![HERE], ..Settlement::default() }).expect("settled");
+    assert!(store.ledger(HERE).expect("whole").is_empty());
+    drop(store);
+    assert_eq!(health(&dir), Health::Clean);
 }
 
 #[test]
