@@ -3,6 +3,7 @@
 use mailtwin::config::{Account, Config, ConfigError, Environment, Source};
 use mailtwin::maildir::{Keywords, Layout};
 use mailtwin::remote::{Mechanism, Secret, Security, Target, TlsVersion};
+use mailtwin::sync::maildrop::{Initial, Remove};
 use mailtwin::sync::{Answer, Answers, Deletion, Guard, Limits, Oversize, Policy, Sides};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -96,7 +97,7 @@ fn two_configurations_of_an_account_are_told_apart_by_a_digest() {
 fn the_example_is_a_configuration() {
     let text = include_str!("../daemon.example.toml");
     let config = parse(text).unwrap_or_else(|error| panic!("{error:?}"));
-    assert_eq!(config.accounts.len(), 3);
+    assert_eq!(config.accounts.len(), 4);
 }
 
 #[test]
@@ -315,16 +316,11 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
 
 /// Every key and value of the interface that this version does not do.
 const NOT_YET: &[(&str, &str)] = &[
-    ("type = \"pop3\"", "type"),
     ("limit = \"2 MB/s\"", "limit"),
     ("on-new = [\"notmuch\", \"new\"]", "on-new"),
     ("on-change = [\"x\"]", "on-change"),
     ("on-error = [\"x\"]", "on-error"),
     ("deliver-to = \"work/INBOX\"", "deliver-to"),
-    ("mailbox = \"INBOX\"", "mailbox"),
-    ("leave-on-server = true", "leave-on-server"),
-    ("remove = { after = \"14d\" }", "remove"),
-    ("initial = \"all\"", "initial"),
     ("oauth2.provider = \"google\"", "provider"),
     ("oauth2.client-id = \"x\"", "client-id"),
     ("oauth2.client-secret.command = [\"x\"]", "client-secret"),
@@ -350,9 +346,104 @@ fn the_interface_has_no_third_kind_of_key() {
     let known: Vec<&str> = text.rsplit("the keys here are ").next().expect("the list").split(", ").collect();
     assert!(known.contains(&"host") && known.len() > 20, "{known:?}");
     for key in known {
-        let with_values = key == "type";
-        assert!(with_values || !later.contains(&key), "{key} both works and does not");
+        assert!(!later.contains(&key), "{key} both works and does not");
     }
+}
+
+/// The least that works of a drop, with lines added to its account.
+fn drop_with(lines: &str) -> String {
+    format!(
+        "[account.old]\ntype = \"pop3\"\nhost = \"pop.example.net\"\nuser = \"me\"\npassword.file = \"~/secret\"\nmaildir = \"~/Mail/old\"\n{lines}\n"
+    )
+}
+
+#[test]
+fn a_drop_has_the_documented_defaults() {
+    let account = account(&drop_with(""));
+    assert_eq!(account.endpoint.target, Target::Host { host: "pop.example.net".into(), port: 995 });
+    assert_eq!(account.endpoint.security, Security::Implicit);
+    assert_eq!(account.policy, Policy::FETCH);
+    let wanted = account.maildrop.expect("a drop");
+    assert!(wanted.mailbox.is_inbox() && wanted.remove.keeps());
+    assert_eq!((wanted.remove, wanted.initial), (Remove::default(), Initial::All));
+    assert!(parse(LEAST).expect("a configuration").accounts.values().all(|account| account.maildrop.is_none()));
+}
+
+#[test]
+fn the_keys_of_a_drop_are_read() {
+    for tls in ["starttls", "none"] {
+        let Target::Host { port, .. } = account(&drop_with(&format!("tls = \"{tls}\""))).endpoint.target else {
+            panic!("a host")
+        };
+        assert_eq!(port, 110);
+    }
+    let wanted = |lines: &str| account(&drop_with(lines)).maildrop.expect("a drop");
+    let all = "remove = { after = \"14d\", beyond-newest = 500, beyond-total = \"1 GiB\", larger-than = \"5 MiB\", \
+               never-before = \"1h\" }\nmailbox = \"Archive/old\"\ninitial = { newest = 100 }";
+    let expected = Remove {
+        everything: false,
+        after: Some(14 * 86_400),
+        beyond_newest: Some(500),
+        beyond_total: Some(1 << 30),
+        larger_than: Some(5 << 20),
+        never_before: 3600,
+    };
+    let read = wanted(all);
+    assert_eq!((read.remove, read.initial), (expected, Initial::Newest(100)));
+    assert_eq!(read.mailbox.decoded().as_deref(), Some("Archive/old"));
+    assert_eq!(wanted("initial = \"none\"").initial, Initial::None);
+    assert_eq!(wanted("leave-on-server = false").remove, Remove::EVERYTHING);
+    let later = wanted("leave-on-server = false\nremove = { never-before = \"2h\" }").remove;
+    assert_eq!(later, Remove { never_before: 7200, ..Remove::EVERYTHING });
+    assert_eq!(account(&drop_with("auth = [\"apop\"]")).endpoint.mechanisms, [Mechanism::Apop]);
+    assert_eq!(account(&drop_with("quirks = { windowed = true }")).endpoint.quirks.windowed, Some(true));
+    // What `[defaults]` says of mailboxes is not meant for a drop, and the other way round.
+    let defaults = format!("[defaults]\nmode = \"mirror\"\nleave-on-server = false\n{LEAST}{}", drop_with(""));
+    let both = parse(&defaults).expect("a configuration").accounts;
+    let of = |name: &str| both.iter().find(|(key, _)| key.as_str() == name).expect("it is there").1;
+    assert_eq!((of("work").policy, of("work").maildrop.is_none()), (Policy::MIRROR, true));
+    assert!(!of("old").maildrop.as_ref().expect("a drop").remove.keeps());
+}
+
+#[test]
+fn what_means_nothing_for_a_drop_or_contradicts_is_refused() {
+    for (line, expected) in [
+        ("mode = \"mirror\"", "`mode` means nothing for an account of type POP3; take it out, or correct `type`"),
+        ("mailboxes = [\"*\"]", "`mailboxes` means nothing for an account of type POP3"),
+        ("tunnel = [\"x\"]", "`tunnel` means nothing for an account of type POP3"),
+        ("max-age = \"5y\"", "`max-age` means nothing for an account of type POP3"),
+        ("connections = 2", "`connections` means nothing for an account of type POP3"),
+        (
+            "leave-on-server = false\nremove = { after = \"1d\" }",
+            "leave-on-server = false leaves none; take one of them out",
+        ),
+        ("remove = { afer = \"1d\" }", "unknown key `afer` in `remove`; did you mean `after`?"),
+        ("remove = { deleted-here = true }", "not yet: this version does not do `deleted-here`"),
+        ("remove = true", "this true or false cannot be `remove`; write a table such as { after ="),
+        ("initial = \"some\"", "cannot be `initial`; write \"all\", \"none\", or { newest = 100 }"),
+        ("initial = { newest = 0 }", "this number cannot be `newest`"),
+        ("initial = { days = 30 }", "not yet: this version does not do `days`"),
+        ("initial = {}", "cannot be `initial`"),
+        ("mailbox = \"\"", "cannot be `mailbox`"),
+        ("oversize = \"headers\"", "not yet: this version does not do `oversize = \"headers\"`"),
+        ("deliver-to = \"work/INBOX\"", "not yet: this version does not do `deliver-to`"),
+    ] {
+        let found = problems(&drop_with(line));
+        assert!(found.len() == 1 && found[0].contains(expected), "{line}: {found:?}");
+    }
+    let deep = format!("mailbox = \"{}x\"", "a/".repeat(70));
+    assert!(problems(&drop_with(&deep))[0].contains("`mailbox` cannot be a directory"));
+    let imap = problems(&with("leave-on-server = true"));
+    assert_eq!(
+        imap,
+        ["7:19: `leave-on-server` means nothing for an account of type IMAP; take it out, or correct `type`"]
+    );
+    assert!(problems(&with("auth = [\"apop\"]"))[0].contains("unknown mechanism in `auth`"));
+    assert!(
+        problems("[account.x]\ntype = \"pop3\"\nuser = \"u\"\npassword.env = \"P\"\nmaildir = \"/m\"")[0]
+            .contains("pop.example.org")
+    );
+    assert!(problems(&with("type = \"pop\""))[0].contains("write \"imap\" or \"pop3\""));
 }
 
 #[test]

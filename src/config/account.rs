@@ -6,6 +6,7 @@
 use super::endpoint;
 use super::environment::Environment;
 use super::keys;
+use super::maildrop;
 use super::path;
 use super::patterns::Patterns;
 use super::policy;
@@ -14,7 +15,8 @@ use super::raw::{Section, Value};
 use super::renames;
 use crate::mail::escape;
 use crate::maildir::{Keywords, Layout};
-use crate::remote::{Endpoint, Secret};
+use crate::remote::{Endpoint, Protocol, Secret};
+use crate::sync::maildrop::Maildrop;
 use crate::sync::{Deletion, Guard, Limits, Oversize, Policy, Sides};
 use secrecy::ExposeSecret as _;
 use std::fmt;
@@ -100,6 +102,8 @@ pub struct Account {
     pub live: bool,
     /// How many connections to the server there may be at once.
     pub connections: usize,
+    /// What is wanted of a remote that is a drop; none where it is a store of mailboxes.
+    pub maildrop: Option<Maildrop>,
 }
 
 impl Account {
@@ -123,17 +127,18 @@ pub(super) fn read(
     environment: &Environment,
     faults: &mut Faults,
 ) -> Option<Account> {
-    let kind = section.get("type").map(|value| (value.choice(&[("imap", false), ("pop3", true)]), value));
-    if let Some((Ok(true), value)) = kind {
-        // Its other keys are those of another protocol: complaints about them would only hide this one.
-        faults.push(value.not_yet("pop3"));
-        return None;
-    } else if let Some((Err(fault), _)) = kind {
-        faults.push(fault);
-    }
     section.refuse_others(keys::ACCOUNT, keys::ACCOUNT_LATER, faults);
+    let protocol =
+        optional(section, "type", faults, |value| value.choice(&[("imap", Protocol::Imap), ("pop3", Protocol::Pop3)]));
+    // The other keys are those of a protocol: complaints about them would only hide that it is unknown.
+    let protocol = protocol?.unwrap_or(Protocol::Imap);
+    let is_drop = protocol == Protocol::Pop3;
+    let senseless = if is_drop { keys::IMAP_ONLY } else { keys::POP3_ONLY };
+    for value in senseless.iter().filter_map(|key| section.own(key)) {
+        faults.push(value.senseless(protocol.name()));
+    }
 
-    let endpoint = endpoint::read(section, environment, faults);
+    let endpoint = endpoint::read(section, protocol, environment, faults);
     let maildir = maildir(section, environment);
     let maildir = faults.sift(maildir);
     let mailboxes = optional(section, "mailboxes", faults, patterns);
@@ -148,8 +153,17 @@ pub(super) fn read(
     });
     let keep_deleted = optional(section, "keep-deleted", faults, |value| value.duration(Duration::ZERO..=3650 * DAY));
     let limits = limits(section, faults);
+    if let (true, Some(Limits { oversize: Oversize::Headers, .. }), Some(value)) =
+        (is_drop, limits, section.own("oversize"))
+    {
+        faults.push(value.not_yet("headers"));
+    }
     let guard = section.get("guard").map_or(Some(Guard::default()), |value| guard(&value, faults));
     let policy = policy::read(section, faults);
+    let maildrop = match layout {
+        Some(layout) if is_drop => maildrop::read(section, layout.unwrap_or_default(), faults).map(Some),
+        _ => Some(None),
+    };
     let keywords = optional(section, "keywords", faults, |value| {
         value.choice(&[("dovecot", Keywords::Dovecot), ("database", Keywords::Database), ("none", Keywords::None)])
     });
@@ -169,14 +183,18 @@ pub(super) fn read(
         delete_mailboxes: delete_mailboxes?.unwrap_or(Sides::NONE),
         delete: delete?.unwrap_or_default(),
         keep_deleted: keep_deleted?.unwrap_or(14 * DAY),
-        limits: limits?,
+        limits: limits.map(|limits| {
+            if is_drop { Limits { max_age: None, oversize: Oversize::Skip, ..limits } } else { limits }
+        })?,
         guard: guard?,
         keywords: keywords?.unwrap_or_default(),
         every: every?.unwrap_or(EVERY),
         flags_every: flags_every?.unwrap_or(FLAGS_EVERY),
-        live: live?.unwrap_or(true),
+        // A drop tells nobody that something came.
+        live: live?.unwrap_or(true) && !is_drop,
         connections: connections?.unwrap_or(CONNECTIONS) as usize,
-        policy: policy?,
+        policy: if is_drop { Policy::FETCH } else { policy? },
+        maildrop: maildrop?,
     })
 }
 

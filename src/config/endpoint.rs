@@ -8,7 +8,7 @@ use super::keys;
 use super::path;
 use super::problem::{Fault, Faults};
 use super::raw::{Section, Value};
-use crate::remote::{Endpoint, Mechanism, Overrides, Pin, Secret, Security, Target, TlsOptions, TlsVersion};
+use crate::remote::{Endpoint, Mechanism, Overrides, Pin, Protocol, Secret, Security, Target, TlsOptions, TlsVersion};
 use secrecy::SecretString;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ const MECHANISMS: &[(&str, Mechanism)] = &[
     ("login", Mechanism::Login),
     ("external", Mechanism::External),
     ("cram-md5", Mechanism::CramMd5),
+    ("apop", Mechanism::Apop),
     ("xoauth2", Mechanism::Xoauth2),
     ("oauthbearer", Mechanism::OauthBearer),
 ];
@@ -34,14 +35,19 @@ enum Protection {
 }
 
 /// Reads the endpoint of an account; `None` if something is wrong, which is then in `faults`.
-pub(super) fn read(section: &Section<'_>, environment: &Environment, faults: &mut Faults) -> Option<Endpoint> {
-    let way = way(section, faults);
+pub(super) fn read(
+    section: &Section<'_>,
+    protocol: Protocol,
+    environment: &Environment,
+    faults: &mut Faults,
+) -> Option<Endpoint> {
+    let way = way(section, protocol, faults);
     let tls = tls_options(section, environment, faults);
     let timeout =
         optional(section, "timeout", faults, |value| value.duration(Duration::from_secs(1)..=LONGEST_TIMEOUT));
     let disabled_extensions = optional(section, "disable-extensions", faults, extensions);
     let quirks = section.get("quirks").map_or(Some(Overrides::default()), |value| quirks(&value, faults));
-    let mechanisms = optional(section, "auth", faults, mechanisms);
+    let mechanisms = optional(section, "auth", faults, |value| mechanisms(value, protocol));
     let token_command = token_command(section, faults);
     let password = optional(section, "password", faults, |value| Ok(value.clone()));
     let password =
@@ -88,16 +94,20 @@ fn quirks(value: &Value<'_>, faults: &mut Faults) -> Option<Overrides> {
     section.refuse_others(keys::QUIRKS, &[], faults);
     let labels = optional(&section, "labels", faults, Value::truth);
     let keywords = optional(&section, "keywords", faults, Value::truth);
-    Some(Overrides { labels: labels?, keywords: keywords? })
+    let windowed = optional(&section, "windowed", faults, Value::truth);
+    Some(Overrides { labels: labels?, keywords: keywords?, windowed: windowed? })
 }
 
 /// Where the server is and how the connection is protected.
-fn way(section: &Section<'_>, faults: &mut Faults) -> Option<(Target, Security)> {
-    if let (Some(tunnel), Some(_)) = (section.own("tunnel"), section.own("host")) {
+fn way(section: &Section<'_>, protocol: Protocol, faults: &mut Faults) -> Option<(Target, Security)> {
+    let may_tunnel = protocol == Protocol::Imap;
+    if let (true, Some(tunnel), Some(_)) = (may_tunnel, section.own("tunnel"), section.own("host")) {
         faults.push(tunnel.fault("`tunnel` and `host` exclude each other", "take one of them out"));
         return None;
     }
     let tunnel = section.own("tunnel").or_else(|| section.get("tunnel").filter(|_| section.own("host").is_none()));
+    // For a drop the key is refused, and one in [defaults] is not meant for it.
+    let tunnel = tunnel.filter(|_| may_tunnel);
     if let Some(tunnel) = tunnel {
         let command = faults.sift(tunnel.words("[\"ssh\", \"host\", \"imapd\"]"))?;
         for key in ["port", "tls"] {
@@ -123,12 +133,14 @@ fn way(section: &Section<'_>, faults: &mut Faults) -> Option<(Target, Security)>
     let host = match section.get("host") {
         Some(value) => faults.sift(host(&value)),
         None => {
-            faults.push(section.lacks("host", "add the server's name, such as host = \"imap.example.org\""));
+            let example = protocol.name().trim_end_matches('3').to_lowercase();
+            let remedy = format!("add the server's name, such as host = \"{example}.example.org\"");
+            faults.push(section.lacks("host", &remedy));
             None
         }
     };
     let tls = tls?.unwrap_or(Protection::Implicit);
-    let usual = if tls == Protection::Implicit { 993 } else { 143 };
+    let usual = if tls == Protection::Implicit { protocol.tls_port() } else { protocol.port() };
     let port = port?.and_then(|port| u16::try_from(port).ok()).unwrap_or(usual);
     let security = match tls {
         Protection::Implicit => Security::Implicit,
@@ -196,11 +208,13 @@ fn extensions(value: &Value<'_>) -> Result<Vec<String>, Fault> {
     }
 }
 
-fn mechanisms(value: &Value<'_>) -> Result<Vec<Mechanism>, Fault> {
+fn mechanisms(value: &Value<'_>, protocol: Protocol) -> Result<Vec<Mechanism>, Fault> {
     let items = value.items("[\"scram-sha-256\", \"plain\"]")?;
-    let names: Vec<&str> = MECHANISMS.iter().map(|(name, _)| *name).collect();
+    let known =
+        || MECHANISMS.iter().filter(|(_, mechanism)| *mechanism != Mechanism::Apop || protocol == Protocol::Pop3);
+    let names: Vec<&str> = known().map(|(name, _)| *name).collect();
     let mechanism = |item: &super::raw::Item<'_>| {
-        let found = MECHANISMS.iter().find(|(name, _)| *name == item.text).map(|(_, mechanism)| *mechanism);
+        let found = known().find(|(name, _)| *name == item.text).map(|(_, mechanism)| *mechanism);
         found.ok_or_else(|| {
             let remedy = match keys::nearest(item.text, &names) {
                 Some(name) => format!("did you mean \"{name}\"?"),
@@ -271,7 +285,9 @@ impl Proof<'_> {
                         section.lacks("tls-client-cert", "\"external\" proves who you are by a client certificate")
                     );
                 }
-                Mechanism::ScramSha256 | Mechanism::Plain | Mechanism::Login | Mechanism::CramMd5 if !self.password => {
+                Mechanism::ScramSha256 | Mechanism::Plain | Mechanism::Login | Mechanism::CramMd5 | Mechanism::Apop
+                    if !self.password =>
+                {
                     return Err(section.lacks("password", &format!("add password.command = {COMMAND}, or .file, .env")));
                 }
                 _ => {}

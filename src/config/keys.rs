@@ -7,7 +7,7 @@ use std::ops::Range;
 /// The keys outside every account.
 pub(super) const TOP: &[&str] = &["state-dir", "defaults", "account"];
 
-/// The keys of an account that this version reads. `type` has a value that it does not do yet.
+/// The keys of an account that this version reads.
 pub(super) const ACCOUNT: &[&str] = &[
     "type",
     "host",
@@ -47,11 +47,43 @@ pub(super) const ACCOUNT: &[&str] = &[
     "max-size",
     "max-age",
     "oversize",
+    "mailbox",
+    "leave-on-server",
+    "remove",
+    "initial",
 ];
 
+/// Those of them that mean something for a store of mailboxes (IMAP), and not for a drop.
+pub(super) const IMAP_ONLY: &[&str] = &[
+    "tunnel",
+    "mailboxes",
+    "rename",
+    "subscribed-only",
+    "create-mailboxes",
+    "delete-mailboxes",
+    "mode",
+    "policy",
+    "delete",
+    "keywords",
+    "max-age",
+    "connections",
+    "flags-every",
+    "live",
+];
+
+/// Those that mean something for a drop (POP3), and not for a store of mailboxes.
+pub(super) const POP3_ONLY: &[&str] = &["mailbox", "leave-on-server", "remove", "initial"];
+
 /// The keys of an account that a later version reads. They are refused, since an owner who wrote one relies on it.
-pub(super) const ACCOUNT_LATER: &[&str] =
-    &["limit", "on-new", "on-change", "on-error", "deliver-to", "mailbox", "leave-on-server", "remove", "initial"];
+pub(super) const ACCOUNT_LATER: &[&str] = &["limit", "on-new", "on-change", "on-error", "deliver-to"];
+
+/// The keys of `remove` that work, and those that do not yet.
+pub(super) const REMOVE: &[&str] = &["after", "beyond-newest", "beyond-total", "larger-than", "never-before"];
+pub(super) const REMOVE_LATER: &[&str] = &["deleted-here"];
+
+/// The keys of `initial` that work, and those that do not yet.
+pub(super) const INITIAL: &[&str] = &["newest"];
+pub(super) const INITIAL_LATER: &[&str] = &["days"];
 
 /// The keys of `password`.
 pub(super) const PASSWORD: &[&str] = &["command", "file", "credential", "env"];
@@ -61,7 +93,7 @@ pub(super) const OAUTH2: &[&str] = &["token-command"];
 pub(super) const OAUTH2_LATER: &[&str] = &["provider", "client-id", "client-secret"];
 
 /// The keys of `quirks`.
-pub(super) const QUIRKS: &[&str] = &["labels", "keywords"];
+pub(super) const QUIRKS: &[&str] = &["labels", "keywords", "windowed"];
 
 /// The keys of `policy`.
 pub(super) const POLICY: &[&str] = &["pull", "push"];

@@ -8,6 +8,7 @@ mod account;
 mod endpoint;
 mod environment;
 mod keys;
+mod maildrop;
 mod path;
 mod patterns;
 mod policy;

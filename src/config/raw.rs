@@ -112,6 +112,12 @@ impl<'a> Value<'a> {
         keys::not_yet(self.span.clone(), &format!("`{} = \"{value}\"`", self.key))
     }
 
+    /// The fault of a key that means nothing in an account of this protocol.
+    pub(super) fn senseless(&self, protocol: &str) -> Fault {
+        let what = format!("`{}` means nothing for an account of type {protocol}", self.key);
+        Fault::new(self.span.clone(), what, "take it out, or correct `type`")
+    }
+
     /// The text, if the value is one.
     pub(super) fn as_text(&self) -> Option<&'a str> {
         self.value.as_str()

@@ -94,6 +94,11 @@ impl Delivery {
         Ok(())
     }
 
+    /// The octets that were taken until now, as they came.
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+
     /// Ends the message; its file gets the time `internal_date`.
     pub fn finish(mut self, internal_date: SystemTime) -> Result<Staged, Error> {
         self.lines.finish(&mut self.buffer);

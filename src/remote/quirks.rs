@@ -11,6 +11,8 @@ pub struct Overrides {
     pub labels: Option<bool>,
     /// Keywords are kept.
     pub keywords: Option<bool>,
+    /// A drop shows a part of its messages at a time.
+    pub windowed: Option<bool>,
 }
 
 /// The oddities that are in force.
@@ -21,14 +23,28 @@ pub struct Quirks {
     pub labels: bool,
     /// Keywords are kept.
     pub keywords: bool,
+    /// A drop shows a part of its messages at a time, and those that were fetched once in no later session (Gmail's POP3);
+    /// a name that begins with `recent:` is shown the last thirty days each time.
+    pub windowed: bool,
     /// What of it the owner said.
     pub overrides: Overrides,
 }
 
 impl Quirks {
     /// A server that is as the standards have it.
-    pub const NONE: Self =
-        Self { labels: false, keywords: true, overrides: Overrides { labels: None, keywords: None } };
+    pub const NONE: Self = Self {
+        labels: false,
+        keywords: true,
+        windowed: false,
+        overrides: Overrides { labels: None, keywords: None, windowed: None },
+    };
+
+    /// The name under which a drop is opened. One from which what is fetched would vanish for other programs is opened so
+    /// that it does not, if messages are to stay there.
+    pub fn drop_user(&self, user: &str, stays: bool) -> String {
+        let recent = self.windowed && stays && !user.starts_with("recent:");
+        if recent { format!("recent:{user}") } else { user.to_owned() }
+    }
 
     /// Recognises a server by its address and by what it offers; what the owner says of it counts more. Labels that a
     /// server does not tell nobody can say.
@@ -38,10 +54,12 @@ impl Quirks {
             Target::Tunnel(_) => String::new(),
         };
         let exchange = ["office365.com", "outlook.com"];
+        let gmail = ["pop.gmail.com", "pop.googlemail.com"];
         let is_below = |domain: &&str| host == **domain || host.ends_with(&format!(".{domain}"));
         Self {
             labels: offers("X-GM-EXT-1") && overrides.labels != Some(false),
             keywords: overrides.keywords.unwrap_or_else(|| !exchange.iter().any(is_below)),
+            windowed: overrides.windowed.unwrap_or_else(|| gmail.contains(&host.as_str())),
             overrides,
         }
     }
@@ -51,7 +69,9 @@ impl Quirks {
         let labels = "Gmail: each label is a mailbox; those that show all or important mail are left out unless \
                       `mailboxes` names them";
         let keywords = "Exchange: keywords are not kept there, so none are sent";
-        let Overrides { labels: said, keywords: kept } = self.overrides;
+        let windowed = "Gmail: the drop shows a part of the mail at a time, so that nothing is concluded from what it does not \
+                        show, and it is asked again until nothing new comes";
+        let Overrides { labels: said, keywords: kept, windowed: parts } = self.overrides;
         let told = [
             (self.labels, labels),
             (said == Some(true) && !self.labels, "`quirks` says that messages have labels, but the server tells none"),
@@ -59,6 +79,9 @@ impl Quirks {
             (!self.keywords && kept.is_none(), keywords),
             (kept == Some(false), "`quirks` says that keywords are not kept there, so none are sent"),
             (kept == Some(true), "`quirks` says that keywords are kept there, so they are sent"),
+            (self.windowed && parts.is_none(), windowed),
+            (parts == Some(true), "`quirks` says that the drop shows a part of the mail at a time"),
+            (parts == Some(false), "`quirks` says that the drop shows all its mail"),
         ];
         told.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect()
     }
@@ -108,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_the_owner_says_counts_more_and_is_told() {
-        let say = |labels, keywords| Overrides { labels, keywords };
+        let say = |labels, keywords| Overrides { labels, keywords, windowed: None };
         let of = |name: &str, said| Quirks::recognise(&host(name), said, |name| name == "X-GM-EXT-1");
         let exchange = of("outlook.com", say(Some(false), Some(true)));
         assert!(!exchange.labels && exchange.keywords);
@@ -117,6 +140,19 @@ mod tests {
         assert!(!other.labels && !other.keywords, "a server without labels tells none");
         assert!(other.told().iter().all(|clause| clause.starts_with("`quirks` says")));
         assert_eq!(other.told().len(), 2);
+    }
+
+    #[test]
+    fn gmails_drop_is_opened_so_that_others_still_see_what_stays() {
+        let of = |name: &str, windowed| {
+            Quirks::recognise(&host(name), Overrides { windowed, ..Overrides::default() }, |_| false)
+        };
+        let gmail = of("pop.gmail.com", None);
+        assert!(gmail.windowed && gmail.told().len() == 1);
+        assert_eq!((gmail.drop_user("me", true), gmail.drop_user("me", false)), ("recent:me".into(), "me".into()));
+        assert_eq!(gmail.drop_user("recent:me", true), "recent:me");
+        assert_eq!(of("pop.gmail.com", Some(false)).drop_user("me", true), "me");
+        assert!(of("localhost", Some(true)).windowed && !of("imap.gmail.com", None).windowed);
     }
 
     #[test]

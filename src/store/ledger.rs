@@ -7,7 +7,7 @@ use crate::store::error::Error;
 use crate::store::keys::Key;
 use crate::store::picture::{decode, piece};
 use crate::sync::MailboxId;
-use crate::sync::maildrop::{Entry, Ledger};
+use crate::sync::maildrop::{Entry, Ledger, Turn};
 use std::collections::BTreeMap;
 
 /// Reads a ledger.
@@ -25,7 +25,7 @@ pub(super) fn write(
     database: &Database,
     draft: &mut Draft<'_>,
     mailbox: MailboxId,
-    turns: Vec<(Uid, Option<Entry>)>,
+    turns: Vec<Turn>,
     blank: bool,
 ) -> Result<(), Error> {
     let mut chunks: BTreeMap<Key, BTreeMap<Uid, Entry>> = BTreeMap::new();

@@ -21,9 +21,8 @@ pub use lock::Lock;
 pub use open::Health;
 pub use record::{FORMAT, Sum as Seal};
 
-use crate::mail::Uid;
 use crate::step;
-use crate::sync::maildrop::{Entry, Ledger};
+use crate::sync::maildrop::{Ledger, Turn};
 use crate::sync::{
     Batch, BatchId, Change, GuardMemory, MailboxId, MailboxRecord, Picture, Quiet, Removals, Uploads, Work,
 };
@@ -78,7 +77,7 @@ pub struct Settlement {
     /// What is remembered from now on, in order, as [`Picture::apply`] takes it.
     pub changes: Vec<(MailboxId, Vec<Change>)>,
     /// What is known of the messages of drops from now on, in order.
-    pub entries: Vec<(MailboxId, Vec<(Uid, Option<Entry>)>)>,
+    pub entries: Vec<(MailboxId, Vec<Turn>)>,
     /// What is remembered of these mailboxes as a whole.
     pub mailboxes: Vec<MailboxRecord>,
     /// Mailboxes of which nothing is remembered any more, their pictures included.
@@ -311,7 +310,7 @@ impl Store {
             }
             names.insert(mailbox, pieces.write(&mut draft)?);
         }
-        let mut turns: BTreeMap<MailboxId, Vec<(Uid, Option<Entry>)>> = BTreeMap::new();
+        let mut turns: BTreeMap<MailboxId, Vec<Turn>> = BTreeMap::new();
         for (mailbox, entries) in entries {
             turns.entry(mailbox).or_default().extend(entries);
         }

@@ -3,6 +3,7 @@
 //! What surprises: a state that is there is opened, since only that tells whether it is whole and nobody holds it; one that
 //! is not is not made. The password is fetched once, and tried once.
 
+mod drop;
 mod here;
 mod there;
 
@@ -102,7 +103,10 @@ pub async fn check(job: &Job) -> Vec<Finding> {
         (vec![stopped], vec![], vec![])
     });
     let mut findings = state;
-    findings.extend(there::look_there(job).await);
+    findings.extend(match &job.maildrop {
+        Some(wanted) => drop::look_there(job, wanted).await,
+        None => there::look_there(job).await,
+    });
     findings.extend(maildir);
     findings.extend(limits);
     findings

@@ -14,7 +14,7 @@ use crate::sync::{
 use crate::worker::ground::{Ground, prepare};
 use crate::worker::mailboxes::Asked;
 use crate::worker::pass::{Mode, Pass, blocking};
-use crate::worker::{Error, Job};
+use crate::worker::{Error, Job, maildrop};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -66,10 +66,10 @@ pub struct Past {
 }
 
 /// A message that was found in the memory.
-struct Found {
-    mailbox: MailboxId,
-    uid: Option<Uid>,
-    name: Option<BaseName>,
+pub(super) struct Found {
+    pub mailbox: MailboxId,
+    pub uid: Option<Uid>,
+    pub name: Option<BaseName>,
 }
 
 /// Explains a message. Cancel safe.
@@ -84,6 +84,9 @@ pub async fn explain(job: &Job, question: &Question) -> Result<Explained, Error>
         Ok((ground, found))
     })
     .await?;
+    if let Some(wanted) = job.maildrop.clone() {
+        return blocking(move || maildrop::explain(&wanted, &ground, found)).await;
+    }
     let opened = session::open(&job.endpoint).await?;
     let (events, _) = unbounded_channel();
     let mut pass = Pass::new(job, Mode::DryRun, ground, (opened.imap, opened.listing), opened.quirks, events).await?;
@@ -187,7 +190,7 @@ fn place_of(job: &Job, records: &[MailboxRecord], path: &Path) -> Result<(Mailbo
     Ok((record.id, name))
 }
 
-fn remembered(picture: &Picture, found: &Found) -> Vec<String> {
+pub(super) fn remembered(picture: &Picture, found: &Found) -> Vec<String> {
     if let Some(uid) = found.uid
         && let Some(known) = picture.uid(uid)
     {
@@ -261,7 +264,12 @@ fn noted(note: &Note) -> String {
 }
 
 /// What was done with a message, newest first. Blocking.
-fn history(store: &Store, mailbox: MailboxId, name: Option<&BaseName>, uid: Option<Uid>) -> Result<Vec<Past>, Error> {
+pub(super) fn history(
+    store: &Store,
+    mailbox: MailboxId,
+    name: Option<&BaseName>,
+    uid: Option<Uid>,
+) -> Result<Vec<Past>, Error> {
     let record = store.mailboxes()?.into_iter().find(|record| record.id == mailbox);
     let epoch = record.and_then(|record| record.uid_validity);
     let mut past = Vec::new();
@@ -284,6 +292,6 @@ fn history(store: &Store, mailbox: MailboxId, name: Option<&BaseName>, uid: Opti
     Ok(past)
 }
 
-fn words(flags: &Flags) -> String {
+pub(super) fn words(flags: &Flags) -> String {
     if flags.is_empty() { "none".to_owned() } else { flags.to_string() }
 }

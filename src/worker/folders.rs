@@ -9,7 +9,7 @@ use crate::sync::{Listed, MailboxId, MailboxRecord, MailboxVerdict, Mailboxes, P
 use crate::worker::ground::look;
 use crate::worker::map::Directories;
 use crate::worker::pass::blocking;
-use crate::worker::{Error, Job, map};
+use crate::worker::{Error, Job, maildrop, map};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -60,6 +60,9 @@ pub enum FolderState {
 
 /// Draws the map. Cancel safe.
 pub async fn folders(job: &Job) -> Result<Vec<MappedFolder>, Error> {
+    if let Some(wanted) = &job.maildrop {
+        return maildrop::folders(job, wanted).await;
+    }
     let prepared = job.clone();
     let here = blocking(move || look(&prepared)).await?;
     let opened = session::open(&job.endpoint).await?;
@@ -124,7 +127,7 @@ pub async fn folders(job: &Job) -> Result<Vec<MappedFolder>, Error> {
     blocking(move || Ok(drawn.into_iter().map(|folder| counted(folder, root.as_ref())).collect())).await
 }
 
-fn blank() -> MappedFolder {
+pub(super) fn blank() -> MappedFolder {
     MappedFolder {
         mailbox: None,
         path: None,
@@ -206,7 +209,7 @@ fn draw(verdict: MailboxVerdict, records: &[MailboxRecord], listed: &[Listed]) -
 }
 
 /// Counts the messages of its directory, and makes the path fit to be shown. Blocking.
-fn counted(mut folder: MappedFolder, root: Option<&Root>) -> MappedFolder {
+pub(super) fn counted(mut folder: MappedFolder, root: Option<&Root>) -> MappedFolder {
     let path = folder.path.take();
     if let (Some(root), Some(path)) = (root, path.as_deref().and_then(LocalPath::new)) {
         let scan = Folder::open(root, &path).and_then(|found| found.scan());

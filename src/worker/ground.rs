@@ -12,7 +12,7 @@ use crate::maildir::{
 };
 use crate::store::{Health, Settlement, Store};
 use crate::sync::{Adopting, Cause, MailboxRecord};
-use crate::worker::{Error, Job};
+use crate::worker::{Error, Job, maildrop};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,6 +55,13 @@ pub enum History {
 /// Opens both, and refuses what is not ours. Blocking.
 pub fn prepare(job: &Job) -> Result<Ground, Error> {
     let (store, health) = job.open()?;
+    if maildrop::is_other_kind(job, &store.mailboxes()?) {
+        return Err(Error::Refused(format!(
+            "the state of the account \"{}\" was made with another `type`: what it remembers means nothing for this one; \
+             nothing was changed; set `type` back, or give the account another name and a `maildir` of its own",
+            job.account
+        )));
+    }
     let owner = Owner { account: job.account.clone(), state: StateId::new(store.identity()) };
     let place = place_of(&job.state());
     let Stand { root, marked, history } = stand(job, &owner, &place, Some(&store))?;
@@ -120,6 +127,11 @@ pub fn take_over(job: &Job) -> Result<(), Error> {
         }
     }
     Ok(root.write_marker(&RootMarker { owner, place, generation: store.generation() })?)
+}
+
+/// Raises the marker of a root to a generation.
+pub(super) fn raise(root: &Root, owner: Owner, place: String, generation: u64) -> Result<(), crate::maildir::Error> {
+    root.write_marker(&RootMarker { owner, place, generation })
 }
 
 /// Writes our marker into a root. Folder markers that mean nothing to us are taken off first: after a crash in between it

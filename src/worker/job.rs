@@ -4,6 +4,7 @@ use crate::mail::MailboxName;
 use crate::maildir::{Keywords, Layout};
 use crate::remote::Endpoint;
 use crate::store::{self, Health, Lock, Store};
+use crate::sync::maildrop::Maildrop;
 use crate::sync::{Action, Deletion, Guard, Held, Limits, MailboxAction, MailboxPlan, Policy, Side, Sides};
 use crate::worker::reins::Reins;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,8 @@ pub struct Job {
     pub lock: Option<Arc<Lock>>,
     /// How a pass is ended before its time.
     pub reins: Reins,
+    /// What is wanted of a remote that is a drop; none where it is a store of mailboxes.
+    pub maildrop: Option<Maildrop>,
 }
 
 impl fmt::Debug for Job {

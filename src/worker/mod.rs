@@ -25,6 +25,7 @@ mod limits;
 mod lines;
 mod listen;
 mod mailboxes;
+mod maildrop;
 mod make;
 mod map;
 mod moves;

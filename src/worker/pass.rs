@@ -17,7 +17,7 @@ use crate::worker::observe::Observed;
 use crate::worker::rest::Rest;
 use crate::worker::tell::{self, Told};
 use crate::worker::undo::BroughtBack;
-use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history, quiet};
+use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history, maildrop, quiet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -42,7 +42,10 @@ const MAX_ROUNDS: usize = 8;
 /// of being finished: dropped at any point it is like a crash, which the next pass recovers from.
 pub async fn run(job: &Job, only: &[String], mode: Mode, events: UnboundedSender<Event>) -> Result<Report, Error> {
     let mut told = Told::default();
-    let done = attempt(job, Task::Mirror(only), mode, events, &mut told, &mut Undone::default()).await;
+    let done = match &job.maildrop {
+        Some(wanted) => maildrop::attempt(job, wanted, only, mode, events, &mut told).await,
+        None => attempt(job, Task::Mirror(only), mode, events, &mut told, &mut Undone::default()).await,
+    };
     let done = as_asked(job, done);
     if mode == Mode::Execute {
         tell::tell(job, &done, told).await;
@@ -58,6 +61,11 @@ pub async fn undo(
     numbers: &BTreeSet<u64>,
     events: UnboundedSender<Event>,
 ) -> Result<(Report, Undone), Error> {
+    if job.maildrop.is_some() {
+        return Err(Error::Refused(
+            "nothing is ever removed here because of a drop, so there is nothing to take back".into(),
+        ));
+    }
     let (mut told, mut undone) = (Told::default(), Undone::default());
     let done = attempt(job, Task::TakeBack(numbers), Mode::Execute, events, &mut told, &mut undone).await;
     let done = as_asked(job, done);

@@ -46,6 +46,13 @@ pub async fn verify(job: &Job, only: &[String]) -> Result<Verified, Error> {
             "it was never synchronised, so there is nothing to verify: run `mailtwin sync`".into(),
         ));
     }
+    if job.maildrop.is_some() {
+        return Err(Error::Refused(
+            "its mail is fetched from a drop and not mirrored, so there is nothing to verify: each run compares what the \
+             server lists with what is known"
+                .into(),
+        ));
+    }
     let ground = blocking(move || ground::prepare(&prepared)).await?;
     let opened = session::open(&job.endpoint).await?;
     let (events, _) = unbounded_channel();

@@ -27,5 +27,5 @@ pub use capability::{Capabilities, Expire};
 pub use deletion::{Marked, Spared};
 pub use listing::{Doubt, Listing, Message, Number};
 pub use login::Authorization;
-pub use open::{Opened, Reached, log_in, open, reach};
+pub use open::{Opened, Reached, log_in, open, open_on, reach};
 pub use transaction::{Landing, Top, Transaction};

@@ -5,6 +5,7 @@ use super::transaction::Transaction;
 use crate::remote::connect;
 use crate::remote::endpoint::{Endpoint, Mechanism, Protocol, Security};
 use crate::remote::error::Error as Pop3Error;
+use crate::remote::lifeline::Lifeline;
 use crate::remote::session::{Error, credentials, exchange, proven};
 use crate::remote::tls::Tls;
 use secrecy::ExposeSecret as _;
@@ -36,11 +37,24 @@ pub struct Reached {
 
 /// Connects, and logs in with one try. Cancel safe: dropping it closes the connection.
 pub async fn open(endpoint: &Endpoint) -> Result<Opened, Error> {
-    log_in(reach(endpoint).await?, endpoint).await
+    open_on(endpoint, &Lifeline::default()).await
+}
+
+/// As [`open`], with a hold on the connection for somebody else: severed, nothing of it is waited for any more.
+pub async fn open_on(endpoint: &Endpoint, line: &Lifeline) -> Result<Opened, Error> {
+    let opened = async { log_in(reach_on(endpoint, line).await?, endpoint).await };
+    tokio::select! {
+        opened = opened => opened,
+        () = line.severed() => Err(Pop3Error::later("it was cut off here").into()),
+    }
 }
 
 /// Connects and is greeted; no secret is asked for or sent. Cancel safe as [`open`].
 pub async fn reach(endpoint: &Endpoint) -> Result<Reached, Error> {
+    reach_on(endpoint, &Lifeline::default()).await
+}
+
+async fn reach_on(endpoint: &Endpoint, line: &Lifeline) -> Result<Reached, Error> {
     // The system's authorities are hundreds of files: they are read only where somebody has to be trusted.
     let tls = match endpoint.security {
         Security::Plaintext { .. } => Tls::none(),
@@ -49,8 +63,12 @@ pub async fn reach(endpoint: &Endpoint) -> Result<Reached, Error> {
     let connected = connect::open(endpoint, Protocol::Pop3, &tls).await?;
     let (peer, protection, confidential) = (connected.peer, connected.protection, connected.confidential);
     let authentic = protection.is_some() || connected.local;
-    let greeted =
-        Authorization::greet(connected.stream, connected.greeted, endpoint.timeout, &endpoint.disabled_extensions);
+    let greeted = Authorization::greet(
+        line.hold(connected.stream),
+        connected.greeted,
+        endpoint.timeout,
+        &endpoint.disabled_extensions,
+    );
     Ok(Reached { authorization: greeted.await?, peer, protection, confidential, authentic })
 }
 

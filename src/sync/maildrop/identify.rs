@@ -36,10 +36,21 @@ pub struct Identified {
     pub known: BTreeMap<usize, Uid>,
     /// Known by their looks, under another name until now.
     pub renamed: BTreeMap<usize, (Uid, Name)>,
-    /// Never seen before. The last: a file of the Maildir is this message already, by its place among those given.
-    pub new: BTreeMap<usize, (Name, Option<usize>)>,
+    /// Never seen before.
+    pub new: BTreeMap<usize, Name>,
+    /// Those that are in the Maildir already, although nothing is known of that.
+    pub here: BTreeMap<usize, Here>,
     /// Those that cannot be told from others, since the server tells neither an id nor the header.
     pub nameless: Vec<usize>,
+}
+
+/// A file that is a listed message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Here {
+    /// Its place among the files that were given.
+    pub file: usize,
+    /// The header and the size speak for it, not the header alone.
+    pub certain: bool,
 }
 
 impl Looks {
@@ -71,7 +82,11 @@ pub fn questions(ledger: &Ledger, listed: &[Listed], adopting: bool) -> Vec<usiz
         let (low, high) = (octets.saturating_sub(4096 + octets / 50), octets.saturating_add(64 + octets / 25));
         sizes.range(low..=high).next().is_some()
     };
-    let is_asked = |l: &Listed| l.uidl.is_none() || (by_name(ledger, l).is_none() && (adopting || any_near(l.octets)));
+    let is_asked = |l: &Listed| match by_name(ledger, l) {
+        _ if l.uidl.is_none() => true,
+        Some(uid) => adopting && never_came(ledger, uid),
+        None => adopting || any_near(l.octets),
+    };
     listed.iter().enumerate().filter(|(_, l)| is_asked(l)).map(|(place, _)| place).collect()
 }
 
@@ -107,13 +122,18 @@ pub fn identify(
     let present: BTreeSet<Uid> = found.known.values().copied().collect();
     let missing: Vec<(Uid, Fingerprint)> = missing(ledger, &present).collect();
     let prints: Vec<Fingerprint> = missing.iter().map(|(_, print)| *print).collect();
-    for (place, n) in pair_up(&unknown, looks, &prints) {
+    for (place, Here { file, .. }) in pair_up(&unknown.keys().copied().collect(), looks, &prints) {
         let name = unknown.remove(&place).expect("it was paired, so it is there");
-        found.renamed.insert(place, (missing[n].0, name));
+        found.renamed.insert(place, (missing[file].0, name));
     }
-    let mut here = pair_up(&unknown, looks, files);
-    found.new = unknown.into_iter().map(|(place, name)| (place, (name, here.remove(&place)))).collect();
+    let never_came = found.known.iter().filter(|(_, uid)| never_came(ledger, **uid)).map(|(place, _)| *place);
+    found.here = pair_up(&unknown.keys().copied().chain(never_came).collect(), looks, files);
+    found.new = unknown;
     found
+}
+
+fn never_came(ledger: &Ledger, uid: Uid) -> bool {
+    ledger.get(uid).is_some_and(|entry| entry.fetched.is_none())
 }
 
 fn by_name(ledger: &Ledger, listed: &Listed) -> Option<Uid> {
@@ -133,23 +153,19 @@ fn missing<'a>(ledger: &'a Ledger, present: &'a BTreeSet<Uid>) -> impl Iterator<
     ledger.entries().filter(|(uid, _)| !present.contains(uid)).filter_map(|(uid, entry)| Some((uid, entry.print?)))
 }
 
-/// Pairs unknown messages with prints, each once: first what fits exactly.
-fn pair_up(
-    unknown: &BTreeMap<usize, Name>,
-    looks: &BTreeMap<usize, Looks>,
-    prints: &[Fingerprint],
-) -> BTreeMap<usize, usize> {
+/// Pairs messages with prints, each once: first what fits exactly.
+fn pair_up(places: &BTreeSet<usize>, looks: &BTreeMap<usize, Looks>, prints: &[Fingerprint]) -> BTreeMap<usize, Here> {
     let mut by_header: BTreeMap<[u8; 16], Vec<usize>> = BTreeMap::new();
     for (n, print) in prints.iter().enumerate() {
         by_header.entry(print.header).or_default().push(n);
     }
     let mut pairs = BTreeMap::new();
     for exactly in [true, false] {
-        for place in unknown.keys() {
+        for place in places {
             let Some(looks) = looks.get(place).filter(|_| !pairs.contains_key(place)) else { continue };
             let Some(left) = by_header.get_mut(&looks.header) else { continue };
             if let Some(n) = left.iter().position(|n| looks.fits(&prints[*n], exactly)) {
-                pairs.insert(*place, left.remove(n));
+                pairs.insert(*place, Here { file: left.remove(n), certain: exactly });
             }
         }
     }

@@ -10,8 +10,8 @@ mod ledger;
 mod removal;
 mod standing;
 
-pub use identify::{Identified, Listed, Looks, identify, questions};
-pub use ledger::{Entry, Ledger, Name};
+pub use identify::{Here, Identified, Listed, Looks, identify, questions};
+pub use ledger::{Entry, Ledger, Name, Turn};
 pub use removal::{Reason, Remove, removals};
 pub use standing::{Caution, Shown, cautions, first_choice, sightings, view};
 

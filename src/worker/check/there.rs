@@ -4,7 +4,7 @@ use super::{Check, Finding, Proven};
 use crate::mail::{SpecialUse, escape};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Capabilities, Listing, Tier};
-use crate::remote::session::{self, Opened, Reached};
+use crate::remote::session::{self, Opened};
 use crate::remote::{Endpoint, Quirks, Secret, Target, secret};
 use crate::sync::Standing;
 use crate::worker::{Job, map};
@@ -36,7 +36,7 @@ pub(super) async fn look_there(job: &Job) -> Vec<Finding> {
             return findings;
         }
     };
-    findings.push(connected(&endpoint, &reached));
+    findings.push(connected(&endpoint, &reached.peer, reached.protection.as_deref()));
     if !has_secret {
         findings.extend(skip(0, "there is no secret to log in with"));
         return findings;
@@ -66,7 +66,7 @@ pub(super) async fn look_there(job: &Job) -> Vec<Finding> {
 }
 
 /// Fetches the secret, so that the login need not do it again; tells where it came from.
-async fn obtain(endpoint: &mut Endpoint) -> Result<&'static str, secret::SecretError> {
+pub(super) async fn obtain(endpoint: &mut Endpoint) -> Result<&'static str, secret::SecretError> {
     if let Some(command) = &endpoint.token_command {
         // A token is printed anew at the login: its command is made for that.
         secret::token(command, "the access token").await?;
@@ -85,11 +85,10 @@ async fn obtain(endpoint: &mut Endpoint) -> Result<&'static str, secret::SecretE
     Ok(what)
 }
 
-fn connected(endpoint: &Endpoint, reached: &Reached) -> Finding {
-    let peer = &reached.peer;
+pub(super) fn connected(endpoint: &Endpoint, peer: &str, protection: Option<&str>) -> Finding {
     Finding::ok(
         Check::Connection,
-        match (&reached.protection, &endpoint.target, endpoint.tls.pin) {
+        match (protection, &endpoint.target, endpoint.tls.pin) {
             (Some(tls), _, Some(_)) => format!("{peer} shows the pinned certificate, {tls}"),
             (Some(tls), _, None) => format!("{peer} has a certificate that is trusted, {tls}"),
             (None, Target::Tunnel(_), _) => format!("{peer} answers"),
