@@ -134,6 +134,8 @@ fn who_does_not_want_it_is_looked_at_every_so_often_only() {
     daemon.until("both", || (bench.there("INBOX"), bench.count("INBOX")) == (Some(2), 2));
     daemon.until("that it listens", || count(&bench, "IDLE") == 1);
     daemon.ask(&["pause"]).is(0, "Paused");
+    // What went on then has ended, and with it what it would have seen.
+    daemon.until("that it is paused", || daemon.ask(&["status"]).out.contains("; paused"));
     bench.server.wait_until_alone();
     deliver(&bench, "INBOX", 3);
     std::thread::sleep(std::time::Duration::from_millis(1000));
