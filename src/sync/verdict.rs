@@ -1,6 +1,6 @@
 //! The table: what follows for one message from what is remembered, what the server shows and what the Maildir shows.
 //!
-//! `docs/sync-model.md` prints it for people; `tests/verdicts.rs` prints every cell and compares it with the golden text.
+//! `docs/sync-model.md` prints it for people; `tests/contracts/verdicts.rs` prints every cell and compares it with the golden text.
 
 use crate::mail::{FlagChange, Flags, SystemFlag};
 use crate::sync::lacks::{said_here, said_there};

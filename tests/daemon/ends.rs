@@ -1,9 +1,9 @@
 //! How a daemon ends, and begins again.
 
-use super::bench::{Bench, USER, message};
 use super::process::Daemon;
-use super::support::dovecot::{self, Dovecot};
-use super::support::server::{Act, Profile, When};
+use crate::support::bench::{Bench, USER, message};
+use crate::support::dovecot::{self, Dovecot};
+use crate::support::server::{Act, Profile, When};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

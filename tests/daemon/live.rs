@@ -1,9 +1,9 @@
 //! A daemon that hears: what changes on one side is on the other although nobody looks for it for an hour.
 
-use super::bench::{Bench, USER, message};
 use super::process::Daemon;
-use super::support::dovecot::{self, Dovecot, Settings};
-use super::support::server::{Profile, StoreMode};
+use crate::support::bench::{Bench, USER, message};
+use crate::support::dovecot::{self, Dovecot, Settings};
+use crate::support::server::{Profile, StoreMode};
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! A daemon of the test: what it tells the service manager is heard, and it ends with the test.
 
-use super::bench::{Bench, Ran};
+use crate::support::bench::{Bench, Ran};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::os::unix::net::UnixDatagram;

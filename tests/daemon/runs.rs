@@ -1,8 +1,8 @@
 //! A daemon at work: what it keeps the same, and what it does when something is wrong.
 
-use super::bench::{Bench, USER, message};
 use super::process::Daemon;
-use super::support::server::{Act, PASSWORD, Profile, StoreMode, When};
+use crate::support::bench::{Bench, USER, message};
+use crate::support::server::{Act, PASSWORD, Profile, StoreMode, When};
 use rustix::process::Signal;
 use std::fs;
 use std::net::TcpListener;

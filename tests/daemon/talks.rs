@@ -1,8 +1,8 @@
 //! What goes through the daemon: the same words, the same codes, the same mail as without it.
 
-use super::bench::{Bench, Ran, USER, message};
 use super::process::Daemon;
-use super::support::server::{Profile, StoreMode};
+use crate::support::bench::{Bench, Ran, USER, message};
+use crate::support::server::{Profile, StoreMode};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;

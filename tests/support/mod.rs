@@ -3,6 +3,7 @@
 // Each test crate compiles this folder whole and uses its own part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod bench;
 pub mod dovecot;
 pub mod program;
 pub mod relay;

@@ -1,9 +1,7 @@
-//! A relay on loopback between a client and a server without encryption: it counts what passes, and remembers what the
-//! client said.
+//! A relay on loopback between a client and a server without encryption: it remembers what passes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +15,8 @@ pub struct Relay {
 struct Passed {
     /// What was said on each connection.
     up: Mutex<Vec<Vec<u8>>>,
-    down: AtomicU64,
+    /// What came back, on any.
+    down: Mutex<Vec<u8>>,
 }
 
 impl Relay {
@@ -44,7 +43,7 @@ impl Relay {
                     up.up.lock().expect("no panic")[number].extend_from_slice(bytes);
                 });
                 pass(&server, &client, delay, move |bytes| {
-                    down.down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    down.down.lock().expect("no panic").extend_from_slice(bytes);
                 });
             }
         });
@@ -64,7 +63,14 @@ impl Relay {
 
     /// Octets from the server.
     pub fn octets_down(&self) -> u64 {
-        self.passed.down.load(Ordering::Relaxed)
+        self.passed.down.lock().expect("no panic").len() as u64
+    }
+
+    /// What clients said, and what came back, since the last call; both are forgotten here.
+    pub fn take(&self) -> (String, String) {
+        let said: Vec<u8> = self.passed.up.lock().expect("no panic").iter_mut().flat_map(std::mem::take).collect();
+        let told = std::mem::take(&mut *self.passed.down.lock().expect("no panic"));
+        (String::from_utf8_lossy(&said).into_owned(), String::from_utf8_lossy(&told).into_owned())
     }
 }
 

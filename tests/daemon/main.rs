@@ -1,0 +1,10 @@
+//! The real program as a daemon, against the test server and a Dovecot: it is started, signalled, spoken with and ended, and
+//! no mail is lost by any of that.
+
+mod ends;
+mod live;
+mod process;
+mod runs;
+#[path = "../support/mod.rs"]
+mod support;
+mod talks;
