@@ -62,7 +62,11 @@ const SCRIPT: [&str; 44] = [
 /// Says all of it and gives the answers, of which only the first line has words that a server chooses.
 fn play(port: u16, script: &[&str]) -> Vec<(String, Vec<String>)> {
     let mut client = Dialogue::connect(port);
-    script.iter().map(|said| ((*said).to_owned(), plain(said, client.ask(said)))).collect()
+    let answers = script.iter().map(|said| ((*said).to_owned(), plain(said, client.ask(said)))).collect();
+    // A message that begins with a dot is sent with that dot alone, so the answers are counted wrongly from there on, and
+    // the one to QUIT, with which the deletions are done, comes after the last that was asked for.
+    client.rest();
+    answers
 }
 
 fn plain(said: &str, mut answer: Vec<String>) -> Vec<String> {
