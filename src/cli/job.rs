@@ -37,6 +37,7 @@ pub(super) fn job(account: &Account, config: &Config) -> Job {
         group: group(),
         lock: None,
         reins: Reins::default(),
+        kept: None,
         maildrop: account.maildrop.clone(),
     }
 }

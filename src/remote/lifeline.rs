@@ -30,6 +30,11 @@ impl Lifeline {
         self.severed.cancel();
     }
 
+    /// Whether it was severed.
+    pub fn is_severed(&self) -> bool {
+        self.severed.is_cancelled()
+    }
+
     /// Waits until it is severed. Cancel safe.
     pub async fn severed(&self) {
         self.severed.cancelled().await;

@@ -104,8 +104,13 @@ pub async fn log_in(reached: Reached, endpoint: &Endpoint) -> Result<Opened, Err
         mechanism = Some(authenticate(&mut imap, endpoint, confidential).await?);
     }
     let listing = imap.prepare().await;
-    let quirks = Quirks::recognise(&endpoint.target, endpoint.quirks, |name| imap.capabilities().has(name));
+    let quirks = quirks(&imap, endpoint);
     Ok(Opened { imap, listing, peer, mechanism, quirks })
+}
+
+/// What is odd about the server of a session.
+pub fn quirks(imap: &Imap, endpoint: &Endpoint) -> Quirks {
+    Quirks::recognise(&endpoint.target, endpoint.quirks, |name| imap.capabilities().has(name))
 }
 
 async fn authenticate(imap: &mut Imap, endpoint: &Endpoint, confidential: bool) -> Result<Mechanism, Error> {

@@ -4,7 +4,7 @@ use super::live::Ear;
 use super::schedule::Setup;
 use crate::maildir::Blind;
 use crate::store::{self, Lock};
-use crate::worker::{self, AccountStatus, Job, Trouble};
+use crate::worker::{self, AccountStatus, Job, Kept, Trouble};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(super) struct Held {
     pub paused: bool,
     /// Who listens to its server.
     pub ear: Option<Ear>,
+    /// The session that a pass left for the next.
+    pub kept: Kept,
     /// Its Maildir is watched,
     pub sees: bool,
     /// or cannot be.
@@ -43,7 +45,8 @@ pub(super) struct Held {
 impl Held {
     pub fn new(account: Account) -> Self {
         let (lock, reason, refused, ear, blind) = (None, None, None, None, None);
-        let mut held = Self { account, lock, reason, refused, paused: false, ear, sees: false, blind };
+        let kept = Kept::default();
+        let mut held = Self { account, lock, reason, refused, paused: false, ear, kept, sees: false, blind };
         if let Err(error) = held.hold() {
             held.note(Some(Trouble::from(worker::Error::from(error)).what));
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-/// The mailbox that is listened to, as a pass calls it.
+/// The mailbox that is listened to on every server, as a pass calls it.
 pub(super) const LISTENED: &str = "INBOX";
 /// A connection that lasted so long was a good one: another is made at once, or nearly, that not all come in one instant.
 const STEADY: Duration = Duration::from_secs(60);
@@ -76,11 +76,11 @@ impl Drop for Ear {
 
 /// Listens, again and again. It ends where the login is refused: the next pass that gets in begins another.
 pub(super) async fn keep_listening(job: Job, ear: u64, mut seed: u64, mut tell: impl FnMut(Told) + Send) {
-    let mut failures = 0;
+    let (mut failures, mut notifies) = (0, true);
     loop {
         let began = Instant::now();
         let mut hear = |heard| tell(Told::Heard { ear, heard });
-        let trouble = Trouble::from(listen(&job, &mut hear).await);
+        let trouble = Trouble::from(listen(&job, &mut notifies, &mut hear).await);
         let is_over = trouble.kind == Kind::Login;
         tell(Told::Deaf { ear, reason: trouble.what, is_over });
         if is_over {

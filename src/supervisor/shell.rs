@@ -77,6 +77,8 @@ enum News {
 
 struct Running {
     began: Now,
+    /// What had passed on the connection then, in and out.
+    before: (u64, u64),
     progress: Progress,
     reins: Reins,
     abort: AbortHandle,
@@ -272,8 +274,8 @@ impl Supervisor {
                 return;
             }
         };
-        let reins = Reins::default();
         let lock = if is_loan {
+            held.kept.let_go();
             held.lock = None;
             drop(lock);
             None
@@ -282,7 +284,10 @@ impl Supervisor {
         };
         // Who asks wants to see all.
         let flags_every = held.account.job.flags_every.filter(|_| updates.is_none());
-        let mut job = Job { lock, reins: reins.clone(), flags_every, ..held.account.job.clone() };
+        let reins = Reins::of(held.kept.line());
+        let before = (reins.line.received(), reins.line.sent());
+        let kept = Some(held.kept.clone());
+        let mut job = Job { lock, reins: reins.clone(), kept, flags_every, ..held.account.job.clone() };
         job.connections -= usize::from(held.may_listen());
         let cover = self.accounts.get(&name).and_then(|held| self.cover(held));
         let (events, mut moved) = unbounded_channel();
@@ -312,7 +317,7 @@ impl Supervisor {
         });
         let doing = if is_loan { Doing::Lent } else { Doing::Connecting };
         let (began, progress) = (self.now(), Progress { doing, ..Progress::default() });
-        self.running.insert(name.clone(), Running { began, progress, reins, abort });
+        self.running.insert(name.clone(), Running { began, before, progress, reins, abort });
         self.happen(Some(name), What::Began, if is_loan { "lent to another process" } else { "looked at" });
     }
 
@@ -354,6 +359,9 @@ impl Supervisor {
         if let Some(held) = self.accounts.get_mut(&account) {
             // A loan that is over; who has not let go yet is waited for at the next pass.
             let _ = held.hold();
+            if held.paused {
+                held.kept.let_go();
+            }
             if !matches!(ending, Ending::Interrupted | Ending::Aside { .. }) {
                 held.note(reason.clone());
             }
@@ -408,7 +416,10 @@ impl Supervisor {
                 tracing::info!("told to end; what is in hand is finished.");
                 self.stopping = Some(self.now());
                 self.watch = None;
-                self.accounts.values_mut().for_each(|held| held.ear = None);
+                self.accounts.values_mut().for_each(|held| {
+                    held.ear = None;
+                    held.kept.let_go();
+                });
                 self.happen(None, What::Stopping, "the daemon ends");
                 let commands = self.schedule.stop(self.now());
                 self.obey(commands);

@@ -6,6 +6,7 @@ use crate::remote::Endpoint;
 use crate::store::{self, Health, Lock, Store};
 use crate::sync::maildrop::Maildrop;
 use crate::sync::{Action, Deletion, Guard, Held, Limits, MailboxAction, MailboxPlan, Policy, Side, Sides};
+use crate::worker::kept::Kept;
 use crate::worker::reins::Reins;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -65,6 +66,8 @@ pub struct Job {
     pub lock: Option<Arc<Lock>>,
     /// How a pass is ended before its time.
     pub reins: Reins,
+    /// Where sessions are kept from one pass to the next, if they are.
+    pub kept: Option<Kept>,
     /// What is wanted of a remote that is a drop; none where it is a store of mailboxes.
     pub maildrop: Option<Maildrop>,
 }

@@ -1,37 +1,159 @@
 //! Listening: a connection of its own that hears when something changes on the server.
 //!
-//! It carries nothing: whoever hears looks, by a pass.
+//! It carries nothing: whoever hears looks, by a pass. A server that can tells of all mailboxes at once (NOTIFY); others
+//! tell of the INBOX at once (IDLE), and are asked every so often how the rest stands, where one command asks it.
 
 use crate::mail::MailboxName;
-use crate::remote::imap::Access;
-use crate::remote::session;
-use crate::worker::{Error, Job};
+use crate::remote::Quirks;
+use crate::remote::imap::{Access, Listed, Listing, Tidings};
+use crate::remote::session::{self, Opened};
+use crate::worker::{Error, Job, map};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
 /// How long one IDLE lasts: servers end what is silent for half an hour, routers often what is so for a quarter.
 const ONE_IDLE: Duration = Duration::from_secs(10 * 60);
+/// How often it is asked how the mailboxes stand of which the server does not tell.
+const ROUND: Duration = Duration::from_secs(60);
 
-/// What is heard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Heard {
-    /// Whatever changes from now on is heard.
-    Listening,
-    /// Something changed in the INBOX.
-    Stirred,
+#[cfg(not(feature = "steps"))]
+fn round() -> Duration {
+    ROUND
 }
 
-/// Logs in with one try and waits for news of the INBOX, until that fails. Cancel safe: dropping it closes the connection.
-pub async fn listen(job: &Job, told: &mut (dyn FnMut(Heard) + Send)) -> Error {
-    let Err(error) = attempt(job, told).await;
+/// The tests cannot wait so long: the milliseconds may be named.
+#[cfg(feature = "steps")]
+fn round() -> Duration {
+    let named = std::env::var("MAILTWIN_ROUND").ok().and_then(|n| n.parse().ok());
+    named.map_or(ROUND, Duration::from_millis)
+}
+
+/// What is heard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// Whatever changes from now on is heard.
+    Listening {
+        /// In all mailboxes; else in the INBOX.
+        everywhere: bool,
+    },
+    /// Something changed in this mailbox (decoded, with `/` between the levels), or in any of them.
+    Stirred(Option<String>),
+}
+
+/// Logs in with one try and waits for news, until that fails. Cancel safe: dropping it closes the connection.
+///
+/// `notifies`: whether the server may be asked to tell of all mailboxes; not any more when there was too much to tell.
+pub async fn listen(job: &Job, notifies: &mut bool, told: &mut (dyn FnMut(Heard) + Send)) -> Error {
+    let Err(error) = attempt(job, notifies, told).await;
     error
 }
 
-async fn attempt(job: &Job, told: &mut (dyn FnMut(Heard) + Send)) -> Result<Infallible, Error> {
-    let mut imap = session::open_on(&job.endpoint, &job.reins.line).await?.imap;
+async fn attempt(job: &Job, notifies: &mut bool, told: &mut (dyn FnMut(Heard) + Send)) -> Result<Infallible, Error> {
+    let Opened { mut imap, listing, quirks, .. } = session::open_on(&job.endpoint, &job.reins.line).await?;
+    let mut listing = listing?;
+    let places = Places::of(job, &quirks, &listing);
     imap.select(&MailboxName::inbox(), Access::ReadOnly, None).await?;
-    told(Heard::Listening);
+    let is_told = *notifies && imap.notify().await?;
+    let makes_rounds = !is_told && imap.capabilities().has("LIST-STATUS");
+    told(Heard::Listening { everywhere: is_told || makes_rounds });
     loop {
-        imap.idle(ONE_IDLE, &mut || told(Heard::Stirred)).await?;
+        let most = if makes_rounds { round() } else { ONE_IDLE };
+        imap.idle(most, &mut |tidings| {
+            *notifies &= tidings != Tidings::Overflow;
+            places.heard(tidings).into_iter().for_each(&mut *told);
+        })
+        .await?;
+        if makes_rounds {
+            let now = imap.list().await?;
+            changed(&listing, &now).into_iter().filter_map(|t| places.heard(t)).for_each(&mut *told);
+            listing = now;
+        }
+    }
+}
+
+/// The mailboxes of the server: what those are called that are mirrored. The others are none.
+struct Places(BTreeMap<MailboxName, Option<String>>);
+
+impl Places {
+    fn of(job: &Job, quirks: &Quirks, listing: &Listing) -> Self {
+        let views = map::views(job, quirks, listing);
+        let is_mirrored = |name: &String| (job.wanted)(name) && !views.contains(name);
+        let place = |delimiter, name: &MailboxName| Some(map::slashed(name, delimiter)).filter(is_mirrored);
+        Self(listing.mailboxes.iter().map(|m| (m.name.clone(), place(m.delimiter, &m.name))).collect())
+    }
+
+    /// What is to be told of something; one that is not known yet may be any.
+    fn heard(&self, tidings: Tidings) -> Option<Heard> {
+        match tidings {
+            Tidings::Open => self.heard(Tidings::Of(MailboxName::inbox())),
+            Tidings::Of(name) => match self.0.get(&name) {
+                Some(None) => None,
+                Some(place) => Some(Heard::Stirred(place.clone())),
+                None => Some(Heard::Stirred(None)),
+            },
+            Tidings::Names | Tidings::Overflow => Some(Heard::Stirred(None)),
+        }
+    }
+}
+
+/// What is not as it was, the INBOX left out, of which the server tells.
+fn changed(before: &Listing, now: &Listing) -> Vec<Tidings> {
+    let names = |listing: &Listing| -> BTreeMap<MailboxName, _> {
+        let of = |m: &Listed| (m.exists, m.selectable, m.subscribed, m.identity.clone());
+        listing.mailboxes.iter().map(|m| (m.name.clone(), of(m))).collect()
+    };
+    if names(before) != names(now) {
+        return vec![Tidings::Names];
+    }
+    let both = before.mailboxes.iter().zip(&now.mailboxes);
+    both.filter(|(was, is)| was.status != is.status && !is.name.is_inbox())
+        .map(|(_, is)| Tidings::Of(is.name.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::imap::Status;
+
+    fn listing(mailboxes: &[(&str, u32)]) -> Listing {
+        let listed = |(name, messages): &(&str, u32)| Listed {
+            name: MailboxName::new(name).expect("a name"),
+            delimiter: Some('.'),
+            roles: Vec::new(),
+            subscribed: None,
+            selectable: true,
+            exists: true,
+            status: Some(Status { messages: Some(*messages), ..Status::default() }),
+            identity: None,
+        };
+        Listing { mailboxes: mailboxes.iter().map(listed).collect(), ..Listing::default() }
+    }
+
+    fn of(name: &str) -> Tidings {
+        Tidings::Of(MailboxName::new(name).expect("a name"))
+    }
+
+    #[test]
+    fn a_round_finds_what_is_not_as_it_was() {
+        let before = listing(&[("INBOX", 1), ("a", 1), ("b", 1)]);
+        assert_eq!(changed(&before, &before), []);
+        assert_eq!(changed(&before, &listing(&[("INBOX", 2), ("a", 1), ("b", 2)])), [of("b")]);
+        assert_eq!(changed(&before, &listing(&[("INBOX", 1), ("a", 2)])), [Tidings::Names]);
+        assert_eq!(changed(&before, &listing(&[("INBOX", 1), ("a", 1), ("c", 1)])), [Tidings::Names]);
+    }
+
+    #[test]
+    fn what_is_not_mirrored_is_not_told_and_what_is_new_may_be_anything() {
+        let names = ["INBOX", "lists.rust", "Junk"].map(|name| MailboxName::new(name).expect("a name"));
+        let places = [Some("INBOX"), Some("lists/rust"), None].map(|place| place.map(str::to_owned));
+        let places = Places(names.into_iter().zip(places).collect());
+        let told = |name: &str| Some(Heard::Stirred(Some(name.to_owned())));
+        assert_eq!(places.heard(Tidings::Open), told("INBOX"));
+        assert_eq!(places.heard(of("lists.rust")), told("lists/rust"));
+        assert_eq!(places.heard(of("Junk")), None);
+        assert_eq!(places.heard(of("lists.go")), Some(Heard::Stirred(None)));
+        assert_eq!(places.heard(Tidings::Overflow), Some(Heard::Stirred(None)));
     }
 }

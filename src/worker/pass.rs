@@ -2,9 +2,9 @@
 
 use crate::mail::{BaseName, Flags, MailboxName, ObjectId, Uid, UidValidity};
 use crate::maildir::{Mapping, NameGenerator, Root, RootMarker};
+use crate::remote::Quirks;
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, Imap, Listing, Status, Tier};
-use crate::remote::{Quirks, session};
 use crate::store::{Settlement, Store};
 use crate::sync::{
     Action, Adopting, Batch, Cause, Change, Evidence, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture,
@@ -17,7 +17,9 @@ use crate::worker::observe::Observed;
 use crate::worker::rest::Rest;
 use crate::worker::tell::{self, Told};
 use crate::worker::undo::BroughtBack;
-use crate::worker::{Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history, maildrop, quiet};
+use crate::worker::{
+    Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history, kept, maildrop, quiet,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -98,11 +100,12 @@ async fn attempt(
     let ground = blocking(move || ground::prepare(&prepared)).await?;
     let store = ground.store.clone();
     quiet::respect(&store, &events, &job.reins).await?;
-    let opened = quiet::heed(&store, session::open_on(&job.endpoint, &job.reins.line).await).await?;
+    let opened = quiet::heed(&store, kept::open(job).await).await?;
     told.tier = Some(opened.imap.tier());
     told.quirks = Some(opened.quirks);
     // Nobody may be listening, here and below.
-    let _ = events.send(Event::LoggedIn { peer: opened.peer });
+    let peer = opened.peer;
+    let _ = events.send(Event::LoggedIn { peer: peer.clone() });
     if opened.imap.capabilities().has("IDLE") {
         let _ = events.send(Event::CanListen);
     }
@@ -124,8 +127,7 @@ async fn attempt(
     if mode == Mode::Execute {
         history::expire(job, store).await?;
     }
-    // Nothing depends on the answer.
-    let _ = imap.logout().await;
+    kept::close(job, imap, peer).await;
     Ok(report)
 }
 

@@ -16,6 +16,11 @@ pub struct Reins {
 }
 
 impl Reins {
+    /// Those of a pass that goes on with a connection which is held already.
+    pub fn of(line: Lifeline) -> Self {
+        Self { line, ..Self::default() }
+    }
+
     /// Asks the pass to end where it is whole.
     pub fn finish(&self) {
         self.asked.cancel();

@@ -1,6 +1,8 @@
 //! A daemon that hears: what changes on one side is on the other although nobody looks for it for an hour.
 
 use super::process::Daemon;
+use crate::scenarios::Host as _;
+use crate::scenarios::dovecot::Client;
 use crate::support::bench::{Bench, USER, message};
 use crate::support::dovecot::{self, Dovecot, Settings};
 use crate::support::server::{Profile, StoreMode};
@@ -92,6 +94,32 @@ fn its_own_changes_do_not_keep_it_busy() {
 }
 
 #[test]
+fn looks_that_follow_soon_cost_no_login() {
+    let bench = bench("");
+    bench.fill(1);
+    let mut daemon = Daemon::start(&bench);
+    daemon.hears("1 account: 1 live");
+    daemon.ask(&["wait-synced"]).is(0, "");
+    let logins = || count(&bench, "AUTHENTICATE") + count(&bench, "LOGIN");
+    let before = logins();
+    for number in 1..=3 {
+        bench.server.deliver(USER, "INBOX", message(number), &[]);
+        daemon.until("what is new there", || bench.count("INBOX") == 2 * number);
+        deliver(&bench, "INBOX", 10 + number);
+        daemon.until("what is new here", || bench.there("INBOX") == Some(1 + 2 * number));
+        daemon.ask(&["wait-synced"]).is(0, "");
+    }
+    assert_eq!((before, logins()), (2, 2), "{:?}", bench.server.commands());
+    // One that the server ended meanwhile is made again.
+    bench.server.disconnect_all();
+    deliver(&bench, "INBOX", 20);
+    daemon.until("what is new here", || bench.there("INBOX") == Some(8));
+    daemon.ask(&["wait-synced"]).is(0, "");
+    drop(daemon);
+    bench.converged("INBOX", 8);
+}
+
+#[test]
 fn a_connection_that_listens_is_made_again_when_it_breaks() {
     let bench = bench("");
     bench.fill(1);
@@ -165,4 +193,46 @@ fn with_dovecot_too() {
     flag(&lists.join("new"), &lists.join("cur"), "F");
     let there = dovecot.user_maildir(USER).join(".Lists.rust/cur");
     daemon.until("the mark from there", || names(&there).iter().any(|name| name.ends_with(":2,F")));
+}
+
+#[test]
+fn a_server_that_tells_of_all_mailboxes_is_heard_in_all() {
+    let dovecot = Dovecot::start();
+    let bench = bench("");
+    fs::write(bench.path("secret"), dovecot::PASSWORD).expect("written");
+    bench.configure_at(dovecot.imap_port, RARELY);
+    let mut other = Client::login(&dovecot, USER);
+    other.create("Lists");
+    other.deliver("Lists", message(0).as_bytes(), &[]);
+    let mut daemon = Daemon::start(&bench);
+    daemon.hears("1 account: 1 live");
+    daemon.until("the first", || bench.count("Lists") == 1);
+    daemon.ask(&["wait-synced"]).is(0, "");
+    let flagged = |folder: &str| names(&bench.maildir().join(folder).join("cur")).iter().any(|n| n.ends_with(":2,F"));
+    other.mark("Lists", 1, &["\\Flagged".to_owned()]);
+    daemon.until("a mark beside the INBOX", || flagged("Lists"));
+    other.create("Later");
+    daemon.until("a new mailbox", || bench.maildir().join("Later").is_dir());
+    other.relocate("Lists", 1, "Later");
+    daemon.until("what moved there", || bench.count("Later") == 1 && bench.count("Lists") == 0);
+    assert!(flagged("Later"), "a move keeps the file");
+}
+
+#[test]
+fn a_server_that_tells_of_the_inbox_alone_is_asked_for_the_rest() {
+    let bench = bench("");
+    bench.fill(1);
+    bench.server.create(USER, "Lists");
+    let mut daemon = Daemon::start_with(&bench, |command| {
+        command.env("MAILTWIN_ROUND", "200");
+    });
+    daemon.hears("1 account: 1 live");
+    daemon.until("the first", || bench.count("INBOX") == 1);
+    daemon.ask(&["wait-synced"]).is(0, "");
+    bench.server.deliver(USER, "Lists", message(1), &[]);
+    daemon.until("what is new in another", || bench.count("Lists") == 1);
+    bench.server.create(USER, "Later");
+    daemon.until("a new mailbox", || bench.maildir().join("Later").is_dir());
+    bench.server.deliver(USER, "Later", message(2), &[]);
+    daemon.until("what is new in it", || bench.count("Later") == 1);
 }

@@ -5,6 +5,8 @@ mod ends;
 mod live;
 mod process;
 mod runs;
+#[path = "../scenarios/mod.rs"]
+mod scenarios;
 #[path = "../support/mod.rs"]
 mod support;
 mod talks;

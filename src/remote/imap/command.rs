@@ -34,6 +34,7 @@ verbs! {
     MOVE: "UID MOVE", "move";
     NAMESPACE: "NAMESPACE", "namespace";
     NOOP: "NOOP", "noop";
+    NOTIFY: "NOTIFY", "notify";
     RENAME: "RENAME", "rename";
     SEARCH: "UID SEARCH", "search";
     SELECT: "SELECT", "select";

@@ -280,6 +280,15 @@ impl Imap {
         self.mailboxes.is_dovecot.then_some("X-GUID")
     }
 
+    /// Of the open mailbox STATUS tells what this session has seen of it, however old that is (RFC 9051, section 6.3.11): how
+    /// it stands is unknown.
+    fn believable(&self, name: &MailboxName, status: Status) -> Status {
+        match &self.open {
+            Some(open) if open == name => Status { uid_validity: status.uid_validity, ..Status::default() },
+            _ => status,
+        }
+    }
+
     fn compose(&mut self, gathered: Gathered, subscriptions_known: bool) -> Listing {
         let mut mailboxes: BTreeMap<MailboxName, Listed> = BTreeMap::new();
         let mut hostile = BTreeSet::new();
@@ -293,7 +302,7 @@ impl Imap {
                 }
             };
             let is_subscribed = line.has("\\Subscribed") || gathered.subscribed.contains(&name);
-            let status = gathered.statuses.get(&name).copied();
+            let status = gathered.statuses.get(&name).copied().map(|status| self.believable(&name, status));
             let identity = gathered.identities.get(&name).cloned();
             let listed = mailboxes.entry(name.clone()).or_insert(Listed {
                 name,
@@ -323,7 +332,7 @@ impl Imap {
 }
 
 /// Makes a name of what the server listed, or says why none can be made.
-fn judge(name: &[u8]) -> Result<MailboxName, &'static str> {
+pub(super) fn judge(name: &[u8]) -> Result<MailboxName, &'static str> {
     if name.len() > MAX_NAME {
         return Err("the name is too long");
     }

@@ -46,8 +46,13 @@ impl Imap {
             };
             told = greeting.capabilities();
         }
-        let mut imap =
-            Self { connection, capabilities: Capabilities::new(disabled), preauth, mailboxes: Mailboxes::default() };
+        let mut imap = Self {
+            connection,
+            capabilities: Capabilities::new(disabled),
+            preauth,
+            mailboxes: Mailboxes::default(),
+            open: None,
+        };
         imap.learn_capabilities(told).await?;
         Ok(imap)
     }

@@ -33,12 +33,14 @@ pub use capability::{Capabilities, Tier};
 pub use connection::News;
 pub use fetch::{FetchedBody, FetchedFlags, FetchedHeader, FetchedMeasure};
 pub use flight::{Errand, Landing};
+pub use idle::Tidings;
 pub use list::{Listed, Listing, Status};
 pub use select::{Access, Delta, SelectRequest, Selected};
 pub use transfer::{CopyUid, Moved};
 
 pub use crate::remote::body::BodyChunk;
 
+use crate::mail::MailboxName;
 use crate::remote::error::Error;
 use command::{Command, ENABLE, ID, NAMESPACE, NOOP};
 use connection::Connection;
@@ -61,6 +63,8 @@ pub struct Imap {
     capabilities: Capabilities,
     preauth: bool,
     mailboxes: Mailboxes,
+    /// The mailbox that is open, or was to be.
+    open: Option<MailboxName>,
 }
 
 impl Imap {

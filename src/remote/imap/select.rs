@@ -145,7 +145,8 @@ impl Imap {
         Ok(opened)
     }
 
-    pub(super) fn select_command(&self, request: &SelectRequest) -> Command {
+    pub(super) fn select_command(&mut self, request: &SelectRequest) -> Command {
+        self.open = Some(request.name.clone());
         let verb = match request.access {
             Access::ReadWrite => "SELECT",
             Access::ReadOnly => "EXAMINE",

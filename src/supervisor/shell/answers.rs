@@ -60,6 +60,9 @@ impl Supervisor {
             if let Some(held) = self.accounts.get_mut(account) {
                 held.paused = paused;
                 held.ear = held.ear.take().filter(|_| !paused);
+                if paused {
+                    held.kept.let_go();
+                }
             }
             self.on(account, if paused { Event::Paused } else { Event::Resumed });
             let (what, text) = if paused { (What::Paused, "paused") } else { (What::Resumed, "resumed") };

@@ -6,7 +6,7 @@ use crate::supervisor::held::{Held, sentence};
 use crate::supervisor::live::{Cover, Ear, LISTENED, Told, keep_listening};
 use crate::supervisor::schedule::Event;
 use crate::sync::Side;
-use crate::worker::{Heard, Job, Reins};
+use crate::worker::{Heard, Job, Kept, Reins};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Supervisor {
             // It is over soon if nobody takes it.
             let _ = messages.send(Message::Live { account: account.clone(), told });
         };
-        let job = Job { lock: None, reins: Reins::default(), ..held.account.job.clone() };
+        let job = Job { lock: None, reins: Reins::default(), kept: None, ..held.account.job.clone() };
         let task = tokio::spawn(keep_listening(job, number, fastrand::u64(..), tell)).abort_handle();
         held.ear = Some(Ear { number, is_listening: false, reason: None, task });
     }
@@ -73,6 +73,8 @@ impl Supervisor {
     pub(super) fn leave_alone(&mut self, name: &str) {
         if let Some(held) = self.accounts.get_mut(name) {
             (held.ear, held.sees) = (None, false);
+            // Another one, for what goes on leaves it where it was told to.
+            held.kept = Kept::default();
         }
         if let Some(watch) = &self.watch {
             watch.uncover(name);
@@ -100,14 +102,18 @@ impl Supervisor {
             Told::Heard { ear: number, heard } => {
                 let sees = held.sees;
                 let Some(ear) = held.ear.as_mut().filter(|ear| ear.number == number) else { return };
-                if heard == Heard::Listening {
-                    (ear.is_listening, ear.reason) = (true, None);
-                    if sees {
-                        self.on(name, Event::Listening);
+                let mailbox = match heard {
+                    // What came before it listened was not heard.
+                    Heard::Listening { everywhere } => {
+                        (ear.is_listening, ear.reason) = (true, None);
+                        if sees {
+                            self.on(name, Event::Listening);
+                        }
+                        (!everywhere).then(|| LISTENED.to_owned())
                     }
-                }
-                // What came before it listened was not heard.
-                self.on(name, Event::Woken { side: Side::Remote, mailbox: Some(LISTENED.to_owned()) });
+                    Heard::Stirred(mailbox) => mailbox,
+                };
+                self.on(name, Event::Woken { side: Side::Remote, mailbox });
             }
             Told::Deaf { ear: number, reason, is_over } => {
                 let Some(ear) = held.ear.as_mut().filter(|ear| ear.number == number) else { return };
@@ -127,6 +133,8 @@ impl Supervisor {
                     held.ear = None;
                 }
                 if listened {
+                    // What ended one may have ended the other.
+                    held.kept.let_go();
                     self.on(name, Event::LostLink);
                 }
             }

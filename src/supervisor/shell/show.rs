@@ -21,7 +21,8 @@ impl Supervisor {
         for (name, running) in &mut self.running {
             let line = &running.reins.line;
             let before = running.progress.received + running.progress.sent;
-            running.progress.measure(now.saturating_sub(running.began), line.received(), line.sent());
+            let (received, sent) = (line.received() - running.before.0, line.sent() - running.before.1);
+            running.progress.measure(now.saturating_sub(running.began), received, sent);
             if running.progress.received + running.progress.sent > before {
                 moved.push(name.clone());
             }

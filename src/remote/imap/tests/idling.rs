@@ -2,10 +2,13 @@
 
 use super::*;
 
+const NOTIFY: &str = "C: A0002 NOTIFY SET (selected (MessageNew (UID FLAGS) MessageExpunge FlagChange)) \
+                      (personal (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange))";
+
 /// Waits so long for news, and counts them.
 async fn idle(imap: &mut Imap, most: Duration) -> (Result<(), Error>, usize) {
     let mut count = 0;
-    let done = imap.idle(most, &mut || count += 1).await;
+    let done = imap.idle(most, &mut |_| count += 1).await;
     (done, count)
 }
 
@@ -77,4 +80,36 @@ async fn what_is_no_waiting_is_an_error() {
         let (mut imap, _server) = session(FULL, script).await;
         error(idle(&mut imap, TIMEOUT).await.0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_can_tells_of_every_mailbox() {
+    let script = [
+        NOTIFY,
+        "S: A0002 OK",
+        "C: A0003 IDLE",
+        "S: + idling",
+        "S: * STATUS lists.rust (MESSAGES 3 UIDNEXT 9 UIDVALIDITY 1)",
+        "S: * STATUS \"\" (MESSAGES 3)",
+        "S: * LIST () \".\" new",
+        "S: * 2 EXISTS",
+        "S: * OK [HIGHESTMODSEQ 7] ok",
+        "S: * OK [NOTIFICATIONOVERFLOW] too much",
+    ];
+    let (mut imap, _server) = session(&format!("{FULL} NOTIFY"), &script).await;
+    assert!(imap.notify().await.expect("asked"));
+    let mut heard = Vec::new();
+    let error = error(imap.idle(TIMEOUT, &mut |tidings| heard.push(tidings)).await);
+    assert!(error.to_string().contains("too much to tell"), "{error}");
+    assert_eq!(heard, [Tidings::Of(name("lists.rust")), Tidings::Names, Tidings::Open, Tidings::Overflow]);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_or_will_not_tells_of_the_open_mailbox_alone() {
+    let (mut imap, server) = session(FULL, &[]).await;
+    assert!(!imap.notify().await.expect("not asked"));
+    server.finish().await;
+    let script = [NOTIFY, "S: A0002 NO [BADEVENT (FlagChange)] no"];
+    let (mut imap, _server) = session(&format!("{FULL} NOTIFY"), &script).await;
+    assert!(!imap.notify().await.expect("asked"));
 }
