@@ -55,7 +55,8 @@ fn group() -> usize {
 
 /// Runs what waits, to its end.
 pub(super) fn wait<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // One thread for all that waits: what works has threads of its own, and each of those that allocate keeps memory.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("threads could not be made: {error}")))?;
     let done = runtime.block_on(work);
     // A read of a file that hangs must not keep the program.

@@ -30,8 +30,8 @@ pub(super) struct Listing {
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-/// Enough for 100,000 messages at once; pages that are not used cost nothing.
-const LISTING_BUFFER: usize = 8 << 20;
+/// The least that a directory is read with: enough for 1,000 messages at once.
+const LISTING_BUFFER: usize = 64 << 10;
 const MAX_LISTING_BUFFER: usize = 1 << 28;
 
 impl Dir {
@@ -180,7 +180,9 @@ impl Dir {
 
     /// All names here but `.` and `..`.
     pub fn list(&self) -> Result<Listing, Error> {
-        let mut size = LISTING_BUFFER;
+        // What a directory weighs on its disk is about what its names need; where it is not, it is read again.
+        let weight = rustix::fs::fstat(&self.0).map_or(0, |stat| usize::try_from(stat.st_size).unwrap_or(0));
+        let mut size = weight.saturating_mul(2).clamp(LISTING_BUFFER, MAX_LISTING_BUFFER);
         loop {
             let (entries, calls, used) = self.list_with(size)?;
             if calls <= 1 || size >= MAX_LISTING_BUFFER {

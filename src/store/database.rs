@@ -16,7 +16,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// What sled may keep in memory, in bytes; bursts of writes exceed it several times.
-const CACHE: u64 = 8 << 20;
+const CACHE: u64 = 1 << 20;
 
 /// How long an open waits for the threads of an earlier one.
 const PATIENCE: Duration = Duration::from_secs(5);
