@@ -21,6 +21,8 @@
 //! [`worker`] is one pass over one account: it recovers, observes, has it judged, executes, and settles. Hands without
 //! opinions.
 //!
+//! [`hooks`] runs programs of the owner, and tells them what came, what changed and what is wrong.
+//!
 //! [`supervisor`] is the daemon's mind: which account is looked at when, what becomes of what fails, and the tasks that do it.
 //!
 //! [`control`] is the socket through which other processes speak with the daemon.
@@ -32,6 +34,7 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod hooks;
 pub mod mail;
 pub mod maildir;
 pub mod remote;

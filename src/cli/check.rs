@@ -8,6 +8,7 @@ use crate::config::{Account, Config};
 use crate::mail::escape;
 use crate::worker::{Check, Finding, Proven, check};
 use serde::Serialize;
+use std::path::Path;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -76,7 +77,8 @@ pub(super) fn run(arguments: &CheckArguments, config: &Config, output: &Output) 
     let daemon = Daemon::find(config, output)?;
     for Selected { account, .. } in selected {
         let _loan = Daemon::lend(daemon.as_ref(), account)?;
-        let found = wait(check(&job(account, config)))?;
+        let mut found = wait(check(&job(account, config)))?;
+        found.extend(hooks(account));
         let (ends, checks): (Vec<Exit>, Vec<Line>) = found.into_iter().map(|f| line(account, f)).unzip();
         exits.extend(ends);
         if !output.is_json() {
@@ -90,6 +92,31 @@ pub(super) fn run(arguments: &CheckArguments, config: &Config, output: &Output) 
         output.json(&Report { version: 1, configuration, accounts });
     }
     Ok(Exit::gravest(exits))
+}
+
+/// Whether the hooks of an account can be started, if it has any.
+fn hooks(account: &Account) -> Option<Finding> {
+    let (missing, there): (Vec<_>, Vec<_>) = account.hooks.all().partition(|(_, command)| !is_program(&command[0]));
+    let told = |hooks: &[(&str, &[String])]| {
+        let told: Vec<String> = hooks.iter().map(|(key, command)| format!("{key} ({})", escape(&command[0]))).collect();
+        told.join(", ")
+    };
+    let (proven, what) = if missing.is_empty() {
+        (Proven::Ok, format!("{} can be started", told(&there)))
+    } else {
+        let remedy = "install the program, or give its full path; a service has a PATH of its own";
+        (Proven::Failed(remedy.to_owned()), format!("there is no program for {}", told(&missing)))
+    };
+    account.hooks.all().next().map(|_| Finding { check: Check::Hooks, proven, what, notes: Vec::new() })
+}
+
+/// Whether a program is found, as it would be when it is started.
+fn is_program(name: &str) -> bool {
+    let is_executable = |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    if name.contains('/') {
+        return is_executable(Path::new(name));
+    }
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|at| is_executable(&at.join(name))))
 }
 
 fn line(account: &Account, finding: Finding) -> (Exit, Line) {
@@ -121,6 +148,7 @@ fn shown(line: &Line, output: &Output) -> Vec<String> {
         Check::Mailboxes => "mailboxes",
         Check::Maildir => "Maildir",
         Check::Limits => "limits",
+        Check::Hooks => "hooks",
     };
     let mut lines = vec![format!("  {} {subject}: {}", output.paint(style, word), line.what)];
     lines.extend(line.notes.iter().map(|note| format!("            {note}")));

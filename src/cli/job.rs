@@ -38,6 +38,7 @@ pub(super) fn job(account: &Account, config: &Config) -> Job {
         lock: None,
         reins: Reins::default(),
         kept: None,
+        tells_touched: account.hooks.follow_messages(),
         maildrop: account.maildrop.clone(),
     }
 }

@@ -4,6 +4,7 @@ use super::job::wait;
 use super::status::count;
 use super::sync::watch;
 use super::{Failure, Output, ask};
+use crate::config::Account;
 use crate::sync::MailboxId;
 use crate::sync::audit::{Audit, Difference};
 use crate::worker::{Job, Mode, Report, Trouble, Verified, VerifiedMailbox, doubt, run as run_pass};
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 /// Tells what a repair would do, asks, and does it; how its run went. None: nothing was to be repaired, or nobody said that
 /// it should be.
 pub(super) fn repair(
-    job: &Job,
+    (configured, job): (&Account, &Job),
     verified: &Verified,
     yes: bool,
     output: &Output,
@@ -41,7 +42,7 @@ pub(super) fn repair(
         return Ok(Some(Err(error.into())));
     }
     let pass = async |events| run_pass(job, &only, Mode::Execute, events).await.map_err(Trouble::from);
-    wait(watch(account, output, pass)).map(Some)
+    wait(watch(configured, output, pass)).map(Some)
 }
 
 /// What becomes of the differences of a mailbox when both sides are compared anew, as sentences.

@@ -113,7 +113,13 @@ fn listen(config: &Config) -> Result<Listener, Failure> {
 fn accounts(config: &Config) -> Vec<Account> {
     let account = |account: &config::Account| {
         let job = Job { flags_every: Some(account.flags_every), ..job(account, config) };
-        Account { job, every: account.every, live: account.live, digest: account.digest() }
+        Account {
+            job,
+            every: account.every,
+            live: account.live,
+            hooks: account.hooks.clone(),
+            digest: account.digest(),
+        }
     };
     config.accounts.values().map(account).collect()
 }

@@ -4,7 +4,8 @@ use super::daemon::Daemon;
 use super::job::{failure, job, wait};
 use super::status::count;
 use super::{Exit, Failure, Output, Progress, Selected, Selection, Style};
-use crate::config::Config;
+use crate::config::{Account, Config};
+use crate::hooks::Once;
 use crate::supervisor::{Answer, Work};
 use crate::sync::Side;
 use crate::worker::{Event, LeftOut, Mode, Report, Trouble, run as run_pass};
@@ -64,7 +65,7 @@ pub(super) fn run(arguments: &SyncArguments, config: &Config, output: &Output) -
     for Selected { account, mailboxes } in selected {
         let only: Vec<String> = mailboxes.into_iter().collect();
         let name = account.name.as_str();
-        let done = wait(watch(name, output, async |events| match &daemon {
+        let done = wait(watch(account, output, async |events| match &daemon {
             Some(daemon) => {
                 let work = Work::Sync { mailboxes: only, dry_run: arguments.dry_run };
                 match daemon.work(name, work, events).await? {
@@ -95,9 +96,9 @@ pub(super) fn run(arguments: &SyncArguments, config: &Config, output: &Output) -
     Ok(Exit::gravest(exits))
 }
 
-/// Runs a pass and shows its progress.
+/// Runs a pass, shows its progress, and runs the hooks of the account if it did anything here.
 pub(super) async fn watch<T>(
-    account: &str,
+    account: &Account,
     output: &Output,
     pass: impl AsyncFnOnce(UnboundedSender<Event>) -> Result<T, Trouble>,
 ) -> Result<T, Trouble> {
@@ -106,15 +107,21 @@ pub(super) async fn watch<T>(
     let mut pass = std::pin::pin!(pass);
     let (mut shown, mut pairing): (Option<Progress>, Option<Progress>) = (None, None);
     let (mut done, mut total, mut moved) = (0, 0, 0);
+    let (mut hooks, account) = (Once::new(account.name.as_str(), &account.hooks), account.name.as_str());
     loop {
         let event = tokio::select! {
             biased;
             Some(event) = events.recv() => event,
-            report = &mut pass => return report,
+            report = &mut pass => {
+                drop((shown, pairing));
+                hooks.run().await;
+                return report;
+            }
         };
         match event {
             Event::LoggedIn { peer } => tracing::info!(account = %account, "logged in at {peer}."),
             Event::CanListen => {}
+            Event::Touched(messages) => hooks.touched(&messages),
             Event::LeavingAlone(pause) => {
                 let pause = humantime::format_duration(pause);
                 output.note(format!("{account}: the server asked to be left alone; waiting for {pause}"));

@@ -123,7 +123,7 @@ pub(super) fn run(arguments: &UndoArguments, config: &Config, output: &Output) -
         }
         return Ok(Exit::Done);
     }
-    let done = wait(watch(name, output, async |events| match &daemon {
+    let done = wait(watch(account, output, async |events| match &daemon {
         Some(daemon) => match daemon.work(name, Work::Undo { numbers }, events).await? {
             Answer::Undone(report, undone) => Ok((report, undone)),
             _ => Err(Trouble::of_another_answer()),

@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &VerifyArguments, config: &Config, output: &Output)
                 }
                 let exit = if is_ok(&verified) { Exit::Done } else { Exit::Failed };
                 let repaired = match arguments.repair {
-                    true => repair(&job, &verified, arguments.yes, output)?,
+                    true => repair((account, &job), &verified, arguments.yes, output)?,
                     false => None,
                 };
                 let mut told = report(name, verified);

@@ -13,6 +13,7 @@ use super::policy;
 use super::problem::{Fault, Faults};
 use super::raw::{Section, Value};
 use super::renames;
+use crate::hooks::Hooks;
 use crate::mail::escape;
 use crate::maildir::{Keywords, Layout};
 use crate::remote::{Endpoint, Protocol, Secret};
@@ -102,6 +103,8 @@ pub struct Account {
     pub live: bool,
     /// How many connections to the server there may be at once.
     pub connections: usize,
+    /// What is told of it to programs of the owner.
+    pub hooks: Hooks,
     /// What is wanted of a remote that is a drop; none where it is a store of mailboxes.
     pub maildrop: Option<Maildrop>,
 }
@@ -171,6 +174,8 @@ pub(super) fn read(
     let flags_every = optional(section, "flags-every", faults, |value| value.duration(MINUTE..=DAY));
     let live = optional(section, "live", faults, Value::truth);
     let connections = optional(section, "connections", faults, |value| value.number(1..=MOST_CONNECTIONS));
+    let mut hook = |key| optional(section, key, faults, |value| hook(value));
+    let (on_new, on_change, on_error) = (hook("on-new"), hook("on-change"), hook("on-error"));
     Some(Account {
         name,
         endpoint: endpoint?,
@@ -194,6 +199,7 @@ pub(super) fn read(
         live: live?.unwrap_or(true) && !is_drop,
         connections: connections?.unwrap_or(CONNECTIONS) as usize,
         policy: if is_drop { Policy::FETCH } else { policy? },
+        hooks: Hooks { on_new: on_new?, on_change: on_change?, on_error: on_error? },
         maildrop: maildrop?,
     })
 }
@@ -239,6 +245,16 @@ fn patterns(value: &Value<'_>) -> Result<Patterns, Fault> {
     match patterns.iter().any(|pattern| pattern.trim_start_matches('!').is_empty()) {
         true => Err(value.wrong(&format!("patterns that are not empty, such as {example}"))),
         false => Ok(Patterns::new(patterns.iter().map(String::as_str))),
+    }
+}
+
+fn hook(value: &Value<'_>) -> Result<Vec<String>, Fault> {
+    let example = "[\"notmuch\", \"new\"]";
+    let command = value.words(example)?;
+    if command[0].is_empty() {
+        Err(value.wrong(&format!("a program and its arguments, such as {example}")))
+    } else {
+        Ok(command)
     }
 }
 

@@ -51,6 +51,9 @@ pub(super) const ACCOUNT: &[&str] = &[
     "leave-on-server",
     "remove",
     "initial",
+    "on-new",
+    "on-change",
+    "on-error",
 ];
 
 /// Those of them that mean something for a store of mailboxes (IMAP), and not for a drop.
@@ -75,7 +78,7 @@ pub(super) const IMAP_ONLY: &[&str] = &[
 pub(super) const POP3_ONLY: &[&str] = &["mailbox", "leave-on-server", "remove", "initial"];
 
 /// The keys of an account that a later version reads. They are refused, since an owner who wrote one relies on it.
-pub(super) const ACCOUNT_LATER: &[&str] = &["limit", "on-new", "on-change", "on-error", "deliver-to"];
+pub(super) const ACCOUNT_LATER: &[&str] = &["limit", "deliver-to"];
 
 /// The keys of `remove` that work, and those that do not yet.
 pub(super) const REMOVE: &[&str] = &["after", "beyond-newest", "beyond-total", "larger-than", "never-before"];

@@ -1,4 +1,4 @@
-//! Programs of the owner that we start: those that print a secret, and tunnels.
+//! Programs of the owner that we start: those that print a secret, tunnels, and hooks.
 //!
 //! A program is an exec list, never a line for a shell. It gets a process group of its own, and what surprises: the
 //! *whole group* is killed when its handle is dropped, so that a `pass` which waits for a passphrase does not leave a
@@ -11,14 +11,14 @@ use tokio::process::{Child, Command};
 
 /// A running program, killed with its group when this is dropped.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     /// The program itself; its pipes are taken from here.
-    pub(super) child: Child,
+    pub(crate) child: Child,
 }
 
 impl Group {
     /// Starts `argv` in a new process group; standard output and error are pipes.
-    pub(super) fn spawn(argv: &[String], stdin: Stdio) -> std::io::Result<Self> {
+    pub(crate) fn spawn(argv: &[String], stdin: Stdio) -> std::io::Result<Self> {
         let [program, arguments @ ..] = argv else {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the command is empty"));
         };
@@ -47,7 +47,7 @@ impl Drop for Group {
 /// Reads to the end into `kept`, keeping at most `cap` bytes; says whether there were more.
 ///
 /// The rest is read and dropped, so that the writer is never blocked. Cancel safe: what was read is in `kept`.
-pub(super) async fn drain(pipe: impl AsyncRead + Unpin, kept: &mut Vec<u8>, cap: usize) -> std::io::Result<bool> {
+pub(crate) async fn drain(pipe: impl AsyncRead + Unpin, kept: &mut Vec<u8>, cap: usize) -> std::io::Result<bool> {
     let mut pipe = pipe;
     let mut chunk = zeroize::Zeroizing::new([0; 4096]);
     let mut more = false;

@@ -2,7 +2,7 @@
 
 pub mod auth;
 mod body;
-mod child;
+pub(crate) mod child;
 pub mod connect;
 pub mod endpoint;
 pub mod error;

@@ -2,6 +2,7 @@
 
 use super::live::Ear;
 use super::schedule::Setup;
+use crate::hooks::{Hooks, Runner};
 use crate::maildir::Blind;
 use crate::store::{self, Lock};
 use crate::worker::{self, AccountStatus, Job, Kept, Trouble};
@@ -17,6 +18,8 @@ pub struct Account {
     pub every: Duration,
     /// Changes are noticed at once, on either side.
     pub live: bool,
+    /// What is told of it to programs of the owner.
+    pub hooks: Hooks,
     /// A digest of its configuration: another one means that it changed.
     pub digest: [u8; 32],
 }
@@ -36,6 +39,8 @@ pub(super) struct Held {
     pub ear: Option<Ear>,
     /// The session that a pass left for the next.
     pub kept: Kept,
+    /// What runs its hooks.
+    pub hooks: Runner,
     /// Its Maildir is watched,
     pub sees: bool,
     /// or cannot be.
@@ -45,8 +50,8 @@ pub(super) struct Held {
 impl Held {
     pub fn new(account: Account) -> Self {
         let (lock, reason, refused, ear, blind) = (None, None, None, None, None);
-        let kept = Kept::default();
-        let mut held = Self { account, lock, reason, refused, paused: false, ear, kept, sees: false, blind };
+        let (kept, hooks) = (Kept::default(), Runner::start(&account.job.account, &account.hooks));
+        let mut held = Self { account, lock, reason, refused, paused: false, ear, kept, hooks, sees: false, blind };
         if let Err(error) = held.hold() {
             held.note(Some(Trouble::from(worker::Error::from(error)).what));
         }
@@ -67,7 +72,10 @@ impl Held {
     pub fn note(&mut self, reason: Option<String>) {
         let account = &self.account.job.account;
         match &reason {
-            Some(text) if self.reason != reason => tracing::warn!(account = %account, "{account}: {}", sentence(text)),
+            Some(text) if self.reason != reason => {
+                tracing::warn!(account = %account, "{account}: {}", sentence(text));
+                self.hooks.failed(text);
+            }
             None if self.reason.is_some() => tracing::info!(account = %account, "{account}: all is well again."),
             _ => {}
         }

@@ -100,7 +100,7 @@ impl Progress {
     pub fn take(&mut self, event: &worker::Event) {
         match *event {
             worker::Event::LoggedIn { .. } => self.doing = Doing::Looking,
-            worker::Event::CanListen => {}
+            worker::Event::CanListen | worker::Event::Touched(_) => {}
             worker::Event::LeavingAlone(_) => self.doing = Doing::LeavingAlone,
             worker::Event::LookingAgain(_) | worker::Event::WaitingForMoves(_) => self.doing = Doing::LookingAgain,
             worker::Event::Pairing { done, total } => {

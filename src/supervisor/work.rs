@@ -110,7 +110,8 @@ pub(super) async fn carry_out(
     let asked = updates.clone();
     let forward = async move {
         while let Some(event) = told.recv().await {
-            if let Some(asked) = &asked {
+            // What is for hooks is no progress to be watched.
+            if let Some(asked) = asked.as_ref().filter(|_| !matches!(event, Event::Touched(_))) {
                 // Who asked may have gone.
                 let _ = asked.send(Update::Progress(event.clone()));
             }

@@ -31,6 +31,8 @@ pub enum Check {
     Maildir,
     /// There is room enough, and files may be open.
     Limits,
+    /// The programs of the owner that are told of it can be started.
+    Hooks,
 }
 
 /// How a proof ended.

@@ -114,6 +114,7 @@ impl Pass<'_> {
     fn take_in(&mut self, batch: &Batch, outcomes: &[Outcome], settlement: &mut Settlement) {
         let Work::Messages { mailbox, actions, .. } = &batch.work else { return };
         let mailbox = *mailbox;
+        self.note_touched(mailbox, actions, outcomes);
         let recorded = settlement.changes.len();
         self.record_done(settlement, (mailbox, batch), outcomes);
         for (trash, changes) in &settlement.changes[recorded..] {

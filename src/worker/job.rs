@@ -1,6 +1,6 @@
 //! What a worker is told to do, and what it tells meanwhile.
 
-use crate::mail::MailboxName;
+use crate::mail::{BaseName, Flags, MailboxName, Uid};
 use crate::maildir::{Keywords, Layout};
 use crate::remote::Endpoint;
 use crate::store::{self, Health, Lock, Store};
@@ -66,6 +66,8 @@ pub struct Job {
     pub lock: Option<Arc<Lock>>,
     /// How a pass is ended before its time.
     pub reins: Reins,
+    /// Which messages are touched in the Maildir is told.
+    pub tells_touched: bool,
     /// Where sessions are kept from one pass to the next, if they are.
     pub kept: Option<Kept>,
     /// What is wanted of a remote that is a drop; none where it is a store of mailboxes.
@@ -132,6 +134,36 @@ pub enum Event {
         /// Octets of messages moved with them.
         octets: u64,
     },
+    /// Messages in the Maildir were touched, durably; told where that is wanted.
+    Touched(Vec<Touched>),
+}
+
+/// A message in the Maildir that a pass made, changed, or took away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touched {
+    /// Its mailbox (decoded, with `/` between the levels).
+    pub mailbox: String,
+    /// The directory of that: what has `new` and `cur`.
+    pub directory: PathBuf,
+    /// The name of its file there, without flags.
+    pub name: BaseName,
+    /// Its UID; none where the server has no UIDs.
+    pub uid: Option<Uid>,
+    /// The flags that it has now, or had.
+    pub flags: Flags,
+    /// What became of it.
+    pub how: Touch,
+}
+
+/// What became of a message in the Maildir.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Touch {
+    /// It came.
+    New,
+    /// It has other flags, or lies in another mailbox.
+    Changed,
+    /// It went.
+    Gone,
 }
 
 /// What is to be done in an account, and what nobody can do.

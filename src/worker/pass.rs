@@ -18,7 +18,7 @@ use crate::worker::rest::Rest;
 use crate::worker::tell::{self, Told};
 use crate::worker::undo::BroughtBack;
 use crate::worker::{
-    Error, Event, Ground, History, Job, LeftOut, Report, Undone, ground, history, kept, maildrop, quiet,
+    Error, Event, Ground, History, Job, LeftOut, Report, Touched, Undone, ground, history, kept, maildrop, quiet,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -217,6 +217,8 @@ pub(super) struct Pass<'j> {
     pub restored: BTreeSet<u64>,
     /// Those that could not be, with the reason.
     pub not_restored: BTreeMap<u64, String>,
+    /// What was touched in the Maildir, and is told with the next commit.
+    pub touched: Vec<Touched>,
     /// What was learnt by doing, in changes of the memory.
     pub learnt: u64,
     /// What was seen of messages while a batch was carried out, by their names here.
@@ -301,6 +303,7 @@ impl<'j> Pass<'j> {
             brought_back: None,
             restored: BTreeSet::new(),
             not_restored: BTreeMap::new(),
+            touched: Vec::new(),
             learnt: 0,
             shown: BTreeMap::new(),
             refused_keywords: BTreeMap::new(),
@@ -541,7 +544,11 @@ impl<'j> Pass<'j> {
             self.stored_uploads.clone_from(&self.uploads);
         }
         let store = self.store.clone();
-        blocking(move || Ok(store.settle(settlement)?)).await
+        blocking(move || Ok(store.settle(settlement)?)).await?;
+        if !self.touched.is_empty() {
+            let _ = self.events.send(Event::Touched(std::mem::take(&mut self.touched)));
+        }
+        Ok(())
     }
 
     /// Begins batches: durable first, then the marker of the root is raised to their generation.

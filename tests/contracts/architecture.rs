@@ -15,10 +15,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("maildir", &["mail", "sync", "step"]),
     ("store", &["mail", "sync", "step"]),
     ("worker", &["mail", "sync", "remote", "maildir", "store"]),
-    ("supervisor", &["mail", "sync", "remote", "maildir", "store", "worker"]),
-    ("control", &["mail", "sync", "remote", "maildir", "store", "worker", "supervisor"]),
-    ("config", &["mail", "sync", "remote", "maildir"]),
-    ("cli", &["mail", "sync", "remote", "maildir", "store", "worker", "supervisor", "control", "config"]),
+    ("hooks", &["mail", "remote", "maildir", "worker"]),
+    ("supervisor", &["mail", "sync", "remote", "maildir", "store", "worker", "hooks"]),
+    ("control", &["mail", "sync", "remote", "maildir", "store", "worker", "hooks", "supervisor"]),
+    ("config", &["mail", "sync", "remote", "maildir", "hooks"]),
+    ("cli", &["mail", "sync", "remote", "maildir", "store", "worker", "hooks", "supervisor", "control", "config"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -42,6 +43,7 @@ const PURE: &[&str] = &[
     "supervisor/backoff",
     "supervisor/status",
     "control/protocol",
+    "hooks/batch",
 ];
 
 /// What a pure file does not name, as beginnings of paths.
@@ -81,6 +83,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("async_imap", "remote"),
     ("imap_proto", "remote"),
     ("tokio_rustls", "remote"),
+    ("mail_parser", "hooks"),
 ];
 
 /// The macros that print.

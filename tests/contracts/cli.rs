@@ -130,7 +130,7 @@ fn the_five_lines_that_are_shown_work() {
 
 #[test]
 fn a_wrong_configuration_is_exit_78_with_places_and_remedies() {
-    let home = home(&format!("{LEAST}hots = \"x\"\non-error = []\n"));
+    let home = home(&format!("{LEAST}hots = \"x\"\nlimit = []\n"));
     let output = run(home.path(), &["sync"]);
     assert_eq!(output.status.code(), Some(78));
     let path = home.path().join(".config/mailtwin/daemon.toml");
@@ -140,7 +140,7 @@ fn a_wrong_configuration_is_exit_78_with_places_and_remedies() {
         format!(
             "error: the configuration {path} cannot be used\n\
              \x20   {path}:7:1: unknown key `hots` in [account.work]; did you mean `host`?\n\
-             \x20   {path}:8:1: not yet: this version does not do `on-error`; take it out, or wait for a later version\n\
+             \x20   {path}:8:1: not yet: this version does not do `limit`; take it out, or wait for a later version\n\
              \x20 Nothing was done: every account needs a configuration that is right.\n"
         )
     );

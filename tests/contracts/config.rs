@@ -317,9 +317,6 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
 /// Every key and value of the interface that this version does not do.
 const NOT_YET: &[(&str, &str)] = &[
     ("limit = \"2 MB/s\"", "limit"),
-    ("on-new = [\"notmuch\", \"new\"]", "on-new"),
-    ("on-change = [\"x\"]", "on-change"),
-    ("on-error = [\"x\"]", "on-error"),
     ("deliver-to = \"work/INBOX\"", "deliver-to"),
     ("oauth2.provider = \"google\"", "provider"),
     ("oauth2.client-id = \"x\"", "client-id"),
@@ -512,9 +509,23 @@ fn what_is_missing_is_named_with_an_example() {
 
 #[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_file() {
-    let found = problems(&with("prot = 1\ntls = 3\non-error = []"));
+    let found = problems(&with("prot = 1\ntls = 3\nlimit = []"));
     let lines: Vec<&str> = found.iter().filter_map(|problem| problem.split(':').next()).collect();
     assert_eq!(lines, ["7", "8", "9"], "{found:?}");
+}
+
+#[test]
+fn a_hook_is_a_program_and_its_arguments() {
+    let account = account(&with("on-new = [\"notmuch\", \"new\"]\non-error = [\"/usr/bin/logger\"]"));
+    let hooks: Vec<_> = account.hooks.all().collect();
+    assert_eq!(
+        hooks,
+        [("on-new", &["notmuch".to_owned(), "new".to_owned()][..]), ("on-error", &["/usr/bin/logger".to_owned()])]
+    );
+    for line in ["on-new = \"notmuch new\"", "on-change = []", "on-error = [\"\"]", "on-new = [1]"] {
+        let found = problems(&with(line));
+        assert!(found.len() == 1 && found[0].contains("such as [\"notmuch\", \"new\"]"), "{line}: {found:?}");
+    }
 }
 
 #[test]

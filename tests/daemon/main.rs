@@ -2,6 +2,7 @@
 //! no mail is lost by any of that.
 
 mod ends;
+mod hooks;
 mod live;
 mod process;
 mod runs;

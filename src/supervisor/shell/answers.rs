@@ -1,6 +1,7 @@
 //! What the control socket asks of the supervisor.
 
 use super::Supervisor;
+use crate::hooks::Runner;
 use crate::mail::escape;
 use crate::supervisor::handle::{Gone, Request};
 use crate::supervisor::held::{Account, Held};
@@ -108,6 +109,7 @@ impl Supervisor {
                 Some(held) if held.account.digest == account.digest => same += 1,
                 Some(held) => {
                     changed += 1;
+                    held.hooks = Runner::start(&name, &account.hooks);
                     held.account = account;
                     (held.reason, held.refused) = (None, None);
                     let setup = held.setup();

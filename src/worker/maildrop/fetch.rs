@@ -15,7 +15,8 @@ use crate::sync::maildrop::Entry;
 use crate::sync::{Action, Batch, Outcome, Work, settle};
 use crate::worker::fetch::{DRAFTS, IN_FLIGHT, WINDOW, draft_names};
 use crate::worker::pass::blocking;
-use crate::worker::{Error, Event};
+use crate::worker::touched::touched;
+use crate::worker::{Error, Event, Touched};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::SystemTime;
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -153,6 +154,13 @@ impl DropPass<'_> {
         self.batches.retain(|open| open.id != batch.id);
         let (closed, changes, entries) = (vec![batch.id], vec![(id, changes)], vec![(id, entries)]);
         self.settle(Settlement { closed, changes, entries, ..Settlement::default() }).await?;
+        if let Some(record) = self.record.as_ref().filter(|_| self.job.tells_touched) {
+            let touched = |(action, outcome)| touched(self.shown(), &self.job.maildir, record, action, outcome);
+            // The numbers of its messages are ours, and say nothing to others.
+            let no_uid = |touched| Touched { uid: None, ..touched };
+            let touched = actions.iter().zip(outcomes).filter_map(touched).map(no_uid).collect();
+            let _ = self.events.send(Event::Touched(touched));
+        }
         Ok(came)
     }
 }
