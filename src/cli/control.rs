@@ -61,6 +61,32 @@ pub(super) struct WaitArguments {
     timeout: Option<Duration>,
 }
 
+/// Print what the daemon has counted, as Prometheus reads it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mailtwin metrics             once
+  mailtwin metrics > /var/lib/prometheus/node-exporter/mailtwin.prom
+
+With `metrics = \"127.0.0.1:9723\"` in the configuration the daemon serves the same at http://127.0.0.1:9723/metrics.")]
+pub(super) struct MetricsArguments {}
+
+pub(super) fn metrics(
+    MetricsArguments {}: &MetricsArguments,
+    config: &Config,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let mut conversation = Daemon::need(config, output)?.ask(&Request::Metrics)?;
+    match conversation.reply_within(None) {
+        Ok(Some(Reply::Metrics(text))) => {
+            text.lines().for_each(|line| output.report(line));
+            Ok(Exit::Done)
+        }
+        Ok(_) => Err(Failure::new(Exit::Temporary, "the daemon ended")),
+        Err(error) => Err(daemon::failure(&error)),
+    }
+}
+
 /// Tell what happens in the daemon, as it happens.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -103,7 +103,7 @@ impl Daemon {
                 Some(Reply::Refused(what)) => {
                     return Err(Trouble { state: State::Failed, kind: Kind::Refused, what, hint: None });
                 }
-                Some(Reply::Status(_) | Reply::Event(_) | Reply::Done) | None => return Err(lost()),
+                Some(Reply::Status(_) | Reply::Event(_) | Reply::Metrics(_) | Reply::Done) | None => return Err(lost()),
             }
         }
     }

@@ -139,6 +139,8 @@ enum Command {
     WaitSynced(control::WaitArguments),
     /// Tell what happens in the daemon, as it happens.
     Events(control::EventsArguments),
+    /// Print what the daemon has counted.
+    Metrics(control::MetricsArguments),
     /// Print completions for a shell.
     Completions(completions::CompletionsArguments),
     /// Print the manual page.
@@ -185,6 +187,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         Command::Reload(arguments) => control::reload(arguments, &config()?, output),
         Command::WaitSynced(arguments) => control::wait_synced(arguments, &config()?, output),
         Command::Events(arguments) => control::events(arguments, &config()?, output),
+        Command::Metrics(arguments) => control::metrics(arguments, &config()?, output),
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Man(arguments) => man::run(arguments, output),
     }

@@ -3,7 +3,7 @@
 use super::job::job;
 use super::{Exit, Failure, Output};
 use crate::config::{self, Config, Environment};
-use crate::control::{Hello, Listener, PROTOCOL, Variables, place};
+use crate::control::{Hello, Listener, Metrics, PROTOCOL, Variables, place};
 use crate::mail::escape;
 use crate::store::{self, Lock};
 use crate::supervisor::{Account, Load, Notify, Supervisor};
@@ -55,14 +55,25 @@ pub(super) fn run(
         config: shown(&config.path),
     };
     let accounts = accounts(&config);
-    let load = load(named, environment, config.state_dir);
+    let metrics = config.metrics;
+    let load = load(named, environment, config.state_dir, metrics);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("threads could not be made: {error}")))?;
     if output.is_lively() {
         output.note(format!("mailtwin runs in the foreground, as process {}; Ctrl-C ends it.", std::process::id()));
     }
+    let metrics = match metrics {
+        Some(address) => Some(runtime.block_on(Metrics::bind(address)).map_err(|error| {
+            Failure::new(Exit::Failed, format!("the metrics cannot be served at {address}: {error}"))
+                .remedy("Choose another port for `metrics`, or see who has this one.")
+        })?),
+        None => None,
+    };
     let ended = runtime.block_on(async {
         let (supervisor, handle) = Supervisor::new(accounts, load, Notify::of_process(), fastrand::u64(..));
+        if let Some(metrics) = metrics {
+            tokio::spawn(metrics.serve(handle.clone()));
+        }
         // On its own: whatever the one does, the other answers.
         let served = tokio::spawn(async move { listener.serve(handle, hello).await });
         tokio::select! {
@@ -125,7 +136,12 @@ fn accounts(config: &Config) -> Vec<Account> {
 }
 
 /// How the configuration is read again: from the same place.
-fn load(named: Option<PathBuf>, environment: Environment, state_dir: PathBuf) -> Load {
+fn load(
+    named: Option<PathBuf>,
+    environment: Environment,
+    state_dir: PathBuf,
+    metrics: Option<std::net::SocketAddr>,
+) -> Load {
     Box::new(move || {
         let config = Config::load(named.as_deref(), &environment).map_err(|error| {
             let failure = Failure::from(error);
@@ -133,6 +149,9 @@ fn load(named: Option<PathBuf>, environment: Environment, state_dir: PathBuf) ->
         })?;
         if config.state_dir != state_dir {
             return Err("`state-dir` changed, which needs a restart of the daemon".to_owned());
+        }
+        if config.metrics != metrics {
+            return Err("`metrics` changed, which needs a restart of the daemon".to_owned());
         }
         Ok(accounts(&config))
     })

@@ -240,7 +240,15 @@ mod tests {
     use crate::supervisor::{Doing, Progress};
 
     fn view(account: &str, condition: Condition) -> AccountView {
-        AccountView { account: account.into(), condition, reason: None, next: Some(240), failures: 0, progress: None }
+        AccountView {
+            account: account.into(),
+            condition,
+            reason: None,
+            next: Some(240),
+            failures: 0,
+            progress: None,
+            counters: Default::default(),
+        }
     }
 
     fn mailbox(name: &str, messages: u64) -> MailboxStatus {

@@ -313,6 +313,7 @@ mod tests {
             next,
             failures: 2,
             progress,
+            counters: Default::default(),
         };
         let moving =
             Progress { doing: Doing::Transferring, done: 3, total: 9, octets: 2048, rate: 1024, ..Progress::default() };

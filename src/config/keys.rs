@@ -5,7 +5,7 @@ use crate::mail::escape;
 use std::ops::Range;
 
 /// The keys outside every account.
-pub(super) const TOP: &[&str] = &["state-dir", "defaults", "account"];
+pub(super) const TOP: &[&str] = &["state-dir", "metrics", "defaults", "account"];
 
 /// The keys of an account that this version reads.
 pub(super) const ACCOUNT: &[&str] = &[
@@ -84,9 +84,8 @@ pub(super) const ACCOUNT_LATER: &[&str] = &["limit", "deliver-to"];
 pub(super) const REMOVE: &[&str] = &["after", "beyond-newest", "beyond-total", "larger-than", "never-before"];
 pub(super) const REMOVE_LATER: &[&str] = &["deleted-here"];
 
-/// The keys of `initial` that work, and those that do not yet.
-pub(super) const INITIAL: &[&str] = &["newest"];
-pub(super) const INITIAL_LATER: &[&str] = &["days"];
+/// The keys of `initial`.
+pub(super) const INITIAL: &[&str] = &["newest", "days"];
 
 /// The keys of `password`.
 pub(super) const PASSWORD: &[&str] = &["command", "file", "credential", "env"];

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const REMOVE: &str = "a table such as { after = \"14d\", never-before = \"1h\" }";
-const INITIAL: &str = "\"all\", \"none\", or { newest = 100 }";
+const INITIAL: &str = "\"all\", \"none\", { newest = 100 }, or { days = 30 }";
 
 /// Reads what is wanted of a drop; `None` if something is wrong, which is then in `faults`.
 pub(super) fn read(section: &Section<'_>, layout: Layout, faults: &mut Faults) -> Option<Maildrop> {
@@ -76,12 +76,14 @@ fn initial(value: &Value<'_>, faults: &mut Faults) -> Option<Initial> {
         _ => {}
     }
     let section = faults.sift(value.table(INITIAL))?;
-    section.refuse_others(keys::INITIAL, keys::INITIAL_LATER, faults);
-    let newest = section.own("newest").map(|value| value.number(1..=u32::MAX));
-    match newest {
-        Some(newest) => faults.sift(newest).map(Initial::Newest),
-        None if section.entries().next().is_some() => None,
-        None => {
+    section.refuse_others(keys::INITIAL, &[], faults);
+    let mut number = |key| optional(&section, key, faults, |value| value.number(1..=u32::MAX));
+    match (number("newest")?, number("days")?) {
+        (Some(newest), None) => Some(Initial::Newest(newest)),
+        (None, Some(days)) => Some(Initial::Days(days)),
+        // A key that is none was told of already.
+        (None, None) if section.entries().next().is_some() => None,
+        _ => {
             faults.push(value.wrong(INITIAL));
             None
         }

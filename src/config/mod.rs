@@ -24,9 +24,10 @@ pub use problem::{ConfigError, Problem};
 use crate::mail::escape;
 use crate::remote::Secret;
 use problem::{Fault, Faults};
-use raw::Section;
+use raw::{Section, Value};
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
@@ -41,6 +42,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Where the databases, locks and status files are; absolute.
     pub state_dir: PathBuf,
+    /// Where metrics are served; an address of loopback.
+    pub metrics: Option<SocketAddr>,
     /// The accounts, at least one.
     pub accounts: BTreeMap<AccountName, Account>,
 }
@@ -144,8 +147,16 @@ fn read(source: &Source, environment: &Environment, faults: &mut Faults) -> Opti
     let state_dir = state_dir(&top, environment);
     let state_dir = faults.sift(state_dir);
     let accounts = accounts(&top, defaults.as_ref(), source, environment, faults);
-    let config = Config { path: source.path.clone(), state_dir: state_dir?, accounts };
+    let metrics = top.own("metrics").map(|value| metrics(&value));
+    let metrics = metrics.and_then(|metrics| faults.sift(metrics));
+    let config = Config { path: source.path.clone(), state_dir: state_dir?, metrics, accounts };
     Some(config)
+}
+
+fn metrics(value: &Value<'_>) -> Result<SocketAddr, Fault> {
+    let expected = "an address of this machine alone and a port, such as \"127.0.0.1:9723\"";
+    let address: Option<SocketAddr> = value.text(expected)?.parse().ok();
+    address.filter(|address| address.ip().is_loopback()).ok_or_else(|| value.wrong(expected))
 }
 
 fn state_dir(top: &Section<'_>, environment: &Environment) -> Result<PathBuf, Fault> {

@@ -5,11 +5,13 @@
 //! user of the daemon may, and root.
 
 mod client;
+mod metrics;
 mod place;
 pub mod protocol;
 mod server;
 
 pub use client::{Client, Conversation, Error};
+pub use metrics::Metrics;
 pub use place::{LINK, Variables, place, places};
 pub use protocol::{Hello, PROTOCOL, Reply, Request};
 pub use server::Listener;

@@ -44,6 +44,8 @@ pub enum Request {
     },
     /// What happens from now on.
     Events,
+    /// What is counted, as Prometheus reads it.
+    Metrics,
     /// Accounts are to be left alone; none: all.
     Pause {
         /// Their names.
@@ -70,6 +72,8 @@ pub enum Reply {
     Status(Vec<AccountView>),
     /// Something happened.
     Event(Happened),
+    /// What is counted.
+    Metrics(String),
     /// It is done.
     Done,
     /// It cannot be done: why, as a clause.
@@ -140,6 +144,7 @@ mod tests {
             (of(Work::Lend), r#"{"protocol":1,"request":"work","account":"work","work":"lend"}"#),
             (Request::Status { watch: true }, r#"{"protocol":1,"request":"status","watch":true}"#),
             (Request::Events, r#"{"protocol":1,"request":"events"}"#),
+            (Request::Metrics, r#"{"protocol":1,"request":"metrics"}"#),
             (Request::Pause { accounts: vec![] }, r#"{"protocol":1,"request":"pause","accounts":[]}"#),
             (Request::Resume { accounts: vec![] }, r#"{"protocol":1,"request":"resume","accounts":[]}"#),
             (Request::Reload, r#"{"protocol":1,"request":"reload"}"#),
@@ -165,12 +170,14 @@ mod tests {
             next: None,
             failures: 1,
             progress: None,
+            counters: Default::default(),
         };
         let happened = Happened { at: 1, account: None, what: What::Reloaded, text: "read again".into() };
         for reply in [
             Reply::Update(Update::Queued),
             Reply::Status(vec![view]),
             Reply::Event(happened),
+            Reply::Metrics("a 1\n".into()),
             Reply::Done,
             Reply::Refused("no".into()),
         ] {

@@ -3,6 +3,7 @@
 //! Clients are not trusted to be quick, brief or few: a request has a limit in octets and in time, an answer that nobody
 //! reads ends the connection, and there are only so many at once. No client can make the supervisor wait.
 
+use super::metrics;
 use super::place::LINK;
 use super::protocol::{Hello, LONGEST_REQUEST, Reply, Request};
 use crate::supervisor::{Handle, Happened, Update, What, Work};
@@ -208,6 +209,7 @@ async fn attend(stream: UnixStream, user: User, handle: &Handle, hello: &Hello) 
                 }
             }
         }
+        Request::Metrics => peer.tell(&Reply::Metrics(metrics::text(handle))).await,
         Request::Events => {
             let mut happenings = handle.happenings();
             loop {

@@ -2,10 +2,9 @@
 
 use super::News;
 use super::batch::Batch;
-use crate::mail::BaseName;
+use crate::mail::{BaseName, Head};
 use crate::maildir::FileName;
 use crate::worker::{Touch, Touched};
-use mail_parser::{Address, MessageParser};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -15,9 +14,6 @@ use std::path::{Path, PathBuf};
 
 /// So much of a message is read for its sender and its subject.
 const HEADER: u64 = 64 << 10;
-/// So many characters of them are told.
-const LONGEST: usize = 500;
-
 /// One entry of the list. Of what a kind of entry does not have the key is there, and null.
 #[derive(Serialize, Default)]
 struct Entry<'a> {
@@ -60,7 +56,8 @@ fn entry<'a>(account: &'a str, news: &'a News, files: &Files) -> Entry<'a> {
                 Touch::Gone => "gone",
             };
             let file = files.get(&(directory.clone(), name.clone())).filter(|_| *how != Touch::Gone);
-            let (from, subject) = file.filter(|_| *how == Touch::New).and_then(|file| head(file)).unwrap_or_default();
+            let Head { from, subject, .. } =
+                file.filter(|_| *how == Touch::New).and_then(|file| head(file)).unwrap_or_default();
             Entry {
                 event,
                 account,
@@ -101,24 +98,11 @@ fn locate(news: &[News]) -> Files {
     files
 }
 
-/// The sender and the subject of a message, decoded (RFC 2047), as one line each.
-fn head(file: &Path) -> Option<(Option<String>, Option<String>)> {
+/// The head of a message.
+fn head(file: &Path) -> Option<Head> {
     let mut bytes = Vec::new();
     File::open(file).ok()?.take(HEADER).read_to_end(&mut bytes).ok()?;
-    // One that is longer than that ends here.
-    bytes.extend_from_slice(b"\n\n");
-    let message = MessageParser::default().parse_headers(&bytes)?;
-    let from = message.from().and_then(Address::first).and_then(|from| match (&from.name, &from.address) {
-        (Some(name), Some(address)) => Some(format!("{name} <{address}>")),
-        (Some(one), None) | (None, Some(one)) => Some(one.to_string()),
-        (None, None) => None,
-    });
-    Some((from.map(|from| line(&from)), message.subject().map(line)))
-}
-
-/// On one line, and not for ever: what a stranger wrote.
-fn line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
+    Some(Head::of(&bytes))
 }
 
 #[cfg(test)]
@@ -190,7 +174,7 @@ mod tests {
         std::fs::write(place.path().join("new/2.b"), [0xff, 0, b'\n', 0xfe]).expect("written");
         let news = ["1.a", "2.b"].map(|name| touched(place.path(), name, Touch::New)).to_vec();
         let is = told(&Batch { news, more: 0 });
-        assert!(is[0]["subject"].as_str().is_some_and(|subject| subject.len() <= LONGEST), "{is:#}");
+        assert!(is[0]["subject"].as_str().is_some_and(|subject| subject.len() <= 500), "{is:#}");
         assert_eq!((&is[1]["event"], &is[1]["subject"]), (&json!("new"), &Value::Null));
     }
 }

@@ -6,6 +6,7 @@
 pub mod escape;
 pub mod fingerprint;
 pub mod flags;
+pub mod head;
 pub mod id;
 pub mod mailbox;
 pub mod name;
@@ -16,6 +17,7 @@ pub mod utf7;
 pub use escape::{escape, unescape};
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use flags::{FlagChange, Flags, Keyword, Storable, SystemFlag};
+pub use head::Head;
 pub use id::{ModSeq, ObjectId, Uid, UidList, UidSet, UidValidity};
 pub use mailbox::{MailboxName, SpecialUse};
 pub use name::BaseName;

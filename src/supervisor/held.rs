@@ -1,6 +1,7 @@
 //! An account of the daemon, and what is held of it: its lock above all.
 
 use super::live::Ear;
+use super::metrics::{Counters, Standing};
 use super::schedule::Setup;
 use crate::hooks::{Hooks, Runner};
 use crate::maildir::Blind;
@@ -39,6 +40,8 @@ pub(super) struct Held {
     pub ear: Option<Ear>,
     /// The session that a pass left for the next.
     pub kept: Kept,
+    /// What is counted of it.
+    pub counters: Counters,
     /// What runs its hooks.
     pub hooks: Runner,
     /// Its Maildir is watched,
@@ -51,7 +54,11 @@ impl Held {
     pub fn new(account: Account) -> Self {
         let (lock, reason, refused, ear, blind) = (None, None, None, None, None);
         let (kept, hooks) = (Kept::default(), Runner::start(&account.job.account, &account.hooks));
-        let mut held = Self { account, lock, reason, refused, paused: false, ear, kept, hooks, sees: false, blind };
+        let status = AccountStatus::load(&account.job.state_dir, &account.job.account);
+        let standing = status.as_ref().map(Standing::of).unwrap_or_default();
+        let counters = Counters { standing, ..Counters::default() };
+        let mut held =
+            Self { account, lock, reason, refused, paused: false, ear, kept, counters, hooks, sees: false, blind };
         if let Err(error) = held.hold() {
             held.note(Some(Trouble::from(worker::Error::from(error)).what));
         }

@@ -8,6 +8,7 @@ pub mod backoff;
 mod handle;
 mod held;
 mod live;
+pub mod metrics;
 mod notify;
 pub mod schedule;
 mod shell;

@@ -14,7 +14,7 @@ use super::live::Told;
 use super::notify::Notify;
 use super::schedule::{Command, Ending, Event, Health, Limits, Now, Schedule, Task};
 use super::status::{AccountView, Doing, Happened, Progress, What, in_one_line};
-use super::work::{Finished, Update, Updates, Work, carry_out};
+use super::work::{Answer, Finished, Update, Updates, Work, carry_out};
 use super::world::{Received, Signals, uptime};
 use crate::maildir::Watch;
 use crate::remote::secret;
@@ -268,7 +268,8 @@ impl Supervisor {
                 };
                 let reason = Some(trouble.what.clone());
                 let last = Some(Update::Failed(trouble));
-                let finished = Box::new(Finished { ending, reason, told: None, refused: false, last });
+                let (told, standing, refused) = (None, None, false);
+                let finished = Box::new(Finished { ending, reason, told, standing, refused, last });
                 // Through the queue, so that the stack does not grow.
                 let _ = self.messages.send(Message::Ended { account: name, finished, updates });
                 return;
@@ -352,8 +353,8 @@ impl Supervisor {
     }
 
     fn ended(&mut self, account: String, finished: Finished, updates: Option<Updates>) {
-        self.running.remove(&account);
-        let Finished { ending, reason, told, refused, last } = finished;
+        let ran = self.running.remove(&account);
+        let Finished { ending, reason, told, standing, refused, last } = finished;
         let failed = match ending {
             Ending::Passed { health, .. } => !matches!(health, Health::Good | Health::Held),
             Ending::Broke | Ending::Locked => true,
@@ -364,6 +365,17 @@ impl Supervisor {
             let _ = held.hold();
             if held.paused {
                 held.kept.let_go();
+            }
+            let counters = &mut held.counters;
+            counters.standing = standing.unwrap_or(counters.standing);
+            match &last {
+                Some(Update::Done(Answer::Synced(report) | Answer::Undone(report, _))) => counters.passed(report),
+                Some(Update::Failed(trouble)) => counters.failed(trouble),
+                _ => {}
+            }
+            if let Some(Running { before, reins, .. }) = &ran {
+                counters.received += reins.line.received().saturating_sub(before.0);
+                counters.sent += reins.line.sent().saturating_sub(before.1);
             }
             if !matches!(ending, Ending::Interrupted | Ending::Aside { .. }) {
                 held.note(reason.clone());
@@ -451,6 +463,7 @@ fn broken(panicked: bool) -> Finished {
         ending: Ending::Broke,
         reason: Some(what),
         told: None,
+        standing: None,
         refused: false,
         last: Some(Update::Failed(trouble)),
     }

@@ -2,6 +2,7 @@
 //!
 //! It is the form in which clients get it, so fields are only ever added. Every text in it is escaped already.
 
+use super::metrics::Counters;
 use crate::worker;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -51,6 +52,9 @@ pub struct AccountView {
     pub failures: u32,
     /// What goes on.
     pub progress: Option<Progress>,
+    /// What was counted.
+    #[serde(default)]
+    pub counters: Counters,
 }
 
 /// How far it is with what goes on.
@@ -197,7 +201,15 @@ mod tests {
     use super::*;
 
     fn view(account: &str, condition: Condition) -> AccountView {
-        AccountView { account: account.into(), condition, reason: None, next: None, failures: 0, progress: None }
+        AccountView {
+            account: account.into(),
+            condition,
+            reason: None,
+            next: None,
+            failures: 0,
+            progress: None,
+            counters: Counters::default(),
+        }
     }
 
     #[test]

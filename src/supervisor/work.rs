@@ -1,5 +1,6 @@
 //! What a worker of the daemon is given to do, and what it tells of it.
 
+use super::metrics::Standing;
 use super::schedule::{Ending, Health};
 use crate::worker::{
     AccountStatus, Decided, Decision, Error, Event, Job, Kind, Mode, Report, State, Trouble, Undoable, Undone, decide,
@@ -86,6 +87,8 @@ pub(super) struct Finished {
     pub reason: Option<String>,
     /// What was done, if anything was.
     pub told: Option<String>,
+    /// How the account stands since; none where that did not change.
+    pub standing: Option<Standing>,
     /// The server refused the login.
     pub refused: bool,
     /// What is told to who asked, when the rest has been taken in.
@@ -119,6 +122,10 @@ pub(super) async fn carry_out(
         }
     };
     let ((answer, ending, told), ()) = tokio::join!(attempt(&job, work, sender), forward);
+    let standing = match &answer {
+        Ok(Answer::Listed(_) | Answer::Lent) => None,
+        _ => standing(&job).await,
+    };
     let (reason, refused) = match &answer {
         Err(trouble) if trouble.kind == Kind::Interrupted => (None, false),
         Err(trouble) => (Some(trouble.what.clone()), trouble.kind == Kind::Login),
@@ -140,7 +147,14 @@ pub(super) async fn carry_out(
         Ok(answer) => Some(Update::Done(answer)),
         Err(trouble) => Some(Update::Failed(trouble)),
     };
-    Finished { ending, reason, told, refused, last }
+    Finished { ending, reason, told, standing, refused, last }
+}
+
+/// How the account stands by its status file.
+async fn standing(job: &Job) -> Option<Standing> {
+    let (state_dir, account) = (job.state_dir.clone(), job.account.clone());
+    let status = tokio::task::spawn_blocking(move || AccountStatus::load(&state_dir, &account));
+    status.await.ok()?.ok().map(|status| Standing::of(&status))
 }
 
 /// Leaves the account to who asked, until that one is gone.

@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::JoinSet;
 
 /// So many groups of actions are begun and settled together.
-pub(super) const GROUPS: usize = 4;
+pub(super) const GROUPS: usize = 2;
 
 /// Where the messages of one errand go.
 struct Target {
@@ -376,8 +376,8 @@ mod tests {
     #[test]
     fn the_inbox_is_first_and_so_are_new_messages_and_uploads_stay_where_they_are() {
         let mut works = vec![work(1, &[1, 2, 3]), work(1, &[4]), work(2, &[7])];
-        let flights = flights(&mut works, 2, Some(MailboxId(2)));
-        assert_eq!(told(&flights), [vec![(2, vec![7]), (1, vec![4, 3]), (1, vec![2, 1])]]);
+        let flights = flights(&mut works, 3, Some(MailboxId(2)));
+        assert_eq!(told(&flights), [vec![(2, vec![7]), (1, vec![4, 3, 2]), (1, vec![1])]]);
         assert_eq!(works, [work(1, &[]), work(1, &[]), work(2, &[])]);
     }
 
@@ -386,6 +386,6 @@ mod tests {
         let mut works = vec![work(1, &(1..=9).collect::<Vec<_>>())];
         let flights = flights(&mut works, 1, None);
         let lengths: Vec<usize> = flights.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [4, 4, 1]);
+        assert_eq!(lengths, [2, 2, 2, 2, 1]);
     }
 }

@@ -45,6 +45,11 @@ impl Kept {
         kept.as_ref().map(|session| session.line.clone()).unwrap_or_default()
     }
 
+    /// Whether a session is kept.
+    pub fn is_there(&self) -> bool {
+        self.kept().is_some()
+    }
+
     /// Closes the session that is kept.
     pub fn let_go(&self) {
         *self.kept() = None;

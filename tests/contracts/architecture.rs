@@ -83,7 +83,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("async_imap", "remote"),
     ("imap_proto", "remote"),
     ("tokio_rustls", "remote"),
-    ("mail_parser", "hooks"),
+    ("mail_parser", "mail"),
 ];
 
 /// The macros that print.

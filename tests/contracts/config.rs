@@ -301,7 +301,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
     }
     assert_eq!(
         problems(&format!("colour = \"é\"\n{LEAST}")),
-        ["1:1: unknown key `colour` in the file; the keys here are state-dir, defaults, account"]
+        ["1:1: unknown key `colour` in the file; the keys here are state-dir, metrics, defaults, account"]
     );
     assert_eq!(
         problems(&format!("timeout = \"5s\"\n{LEAST}")),
@@ -389,6 +389,7 @@ fn the_keys_of_a_drop_are_read() {
     assert_eq!((read.remove, read.initial), (expected, Initial::Newest(100)));
     assert_eq!(read.mailbox.decoded().as_deref(), Some("Archive/old"));
     assert_eq!(wanted("initial = \"none\"").initial, Initial::None);
+    assert_eq!(wanted("initial = { days = 30 }").initial, Initial::Days(30));
     assert_eq!(wanted("leave-on-server = false").remove, Remove::EVERYTHING);
     let later = wanted("leave-on-server = false\nremove = { never-before = \"2h\" }").remove;
     assert_eq!(later, Remove { never_before: 7200, ..Remove::EVERYTHING });
@@ -417,9 +418,10 @@ fn what_means_nothing_for_a_drop_or_contradicts_is_refused() {
         ("remove = { afer = \"1d\" }", "unknown key `afer` in `remove`; did you mean `after`?"),
         ("remove = { deleted-here = true }", "not yet: this version does not do `deleted-here`"),
         ("remove = true", "this true or false cannot be `remove`; write a table such as { after ="),
-        ("initial = \"some\"", "cannot be `initial`; write \"all\", \"none\", or { newest = 100 }"),
+        ("initial = \"some\"", "cannot be `initial`; write \"all\", \"none\", { newest = 100 }, or { days = 30 }"),
         ("initial = { newest = 0 }", "this number cannot be `newest`"),
-        ("initial = { days = 30 }", "not yet: this version does not do `days`"),
+        ("initial = { days = 0 }", "this number cannot be `days`"),
+        ("initial = { days = 30, newest = 3 }", "cannot be `initial`"),
         ("initial = {}", "cannot be `initial`"),
         ("mailbox = \"\"", "cannot be `mailbox`"),
         ("oversize = \"headers\"", "not yet: this version does not do `oversize = \"headers\"`"),

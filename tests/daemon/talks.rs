@@ -4,7 +4,7 @@ use super::process::Daemon;
 use crate::support::bench::{Bench, Ran, USER, message};
 use crate::support::server::{Profile, StoreMode};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
@@ -220,4 +220,46 @@ fn a_socket_of_the_service_manager_is_served() {
     let (_, code) = daemon.end();
     assert_eq!(code, Some(0));
     assert!(path.exists(), "the socket is the service manager's");
+}
+
+#[test]
+fn what_is_counted_is_told_on_the_socket_and_on_a_port_of_loopback() {
+    let bench = Bench::new(Profile::full());
+    bench.configure("every = \"1h\"");
+    bench.fill(3);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let text = fs::read_to_string(bench.path("daemon.toml")).expect("written");
+    bench.write_configuration(&format!("metrics = \"127.0.0.1:{port}\"\n{text}"));
+    let mut daemon = Daemon::start(&bench);
+    daemon.hears("1 account: 1 live");
+    daemon.ask(&["wait-synced"]).is(0, "");
+    let told = daemon.ask(&["metrics"]);
+    told.is(0, "");
+    for line in [
+        "mailtwin_account_up{account=\"work\"} 1",
+        "mailtwin_messages_total{account=\"work\",done=\"fetched\"} 3",
+        "mailtwin_connections{account=\"work\"} 2",
+        "mailtwin_lag_seconds{account=\"work\"} 0",
+    ] {
+        assert!(told.out.lines().any(|told| told == line), "{line}\n{}", told.out);
+    }
+    let get = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it is open");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        answer
+    };
+    let scraped = get("/metrics");
+    assert!(
+        scraped.starts_with("HTTP/1.1 200 OK\r\n") && scraped.contains("\nmailtwin_passes_total{account="),
+        "{scraped}"
+    );
+    assert!(get("/").starts_with("HTTP/1.1 404"));
+    bench.write_configuration(&text);
+    daemon.ask(&["reload"]).is(78, "`metrics` changed, which needs a restart");
+    bench.write_configuration(&format!("metrics = \"0.0.0.0:{port}\"\n{text}"));
+    bench.run(&["status"]).is(78, "an address of this machine alone");
 }

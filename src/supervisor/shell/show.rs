@@ -2,6 +2,7 @@
 
 use super::{News, Supervisor};
 use crate::supervisor::in_one_line;
+use crate::supervisor::metrics::Counters;
 use crate::supervisor::schedule::Event;
 use crate::supervisor::status::{AccountView, Happened, What};
 use std::sync::Arc;
@@ -12,6 +13,14 @@ impl Supervisor {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         // Nobody may be listening.
         let _ = self.happened.send(Happened { at, account, what, text: text.to_owned() });
+    }
+
+    /// What was counted of an account, with the connections that are open.
+    fn counters(&self, account: &str) -> Counters {
+        let Some(held) = self.accounts.get(account) else { return Counters::default() };
+        let listens = held.ear.as_ref().is_some_and(|ear| ear.is_listening);
+        let works = self.running.contains_key(account) || held.kept.is_there();
+        Counters { connections: u64::from(listens) + u64::from(works), ..held.counters.clone() }
     }
 
     /// Shows watchers how things are, and the schedule what moved.
@@ -39,6 +48,7 @@ impl Supervisor {
                 next: next.map(|next| next.as_secs()),
                 failures,
                 progress: self.running.get(account).map(|running| running.progress.clone()),
+                counters: self.counters(account),
             })
             .collect();
         let told = in_one_line(&views);

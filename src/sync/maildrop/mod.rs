@@ -38,6 +38,8 @@ pub enum Initial {
     None,
     /// The newest messages, so many.
     Newest(u32),
+    /// What was written in the last so many days, by its Date; and what does not tell.
+    Days(u32),
 }
 
 #[cfg(test)]

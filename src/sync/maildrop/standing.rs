@@ -102,11 +102,16 @@ pub fn view(ledger: &Ledger, picture: &Picture, present: &BTreeSet<Uid>, now: u6
     RemoteView::listed(messages, count).expect("they are as many as they are")
 }
 
-/// Of the messages that are there at the first look, in the order of their numbers: those that are left alone.
-pub fn first_choice(all: &[Uid], initial: Initial) -> Vec<Uid> {
+/// Of the messages that are there at the first look, in the order of their numbers: those that are left alone. `dates` are
+/// when they were written, in seconds since 1970, as far as that is known.
+pub fn first_choice(all: &[Uid], initial: Initial, dates: &BTreeMap<Uid, i64>, now: u64) -> Vec<Uid> {
     match initial {
         Initial::All => Vec::new(),
         Initial::None => all.to_vec(),
         Initial::Newest(n) => all[..all.len().saturating_sub(n as usize)].to_vec(),
+        Initial::Days(days) => {
+            let since = i64::try_from(now).unwrap_or(i64::MAX) - i64::from(days) * DAY as i64;
+            all.iter().copied().filter(|uid| dates.get(uid).is_some_and(|date| *date < since)).collect()
+        }
     }
 }

@@ -176,10 +176,18 @@ fn a_number_is_not_given_twice() {
 #[test]
 fn the_first_choice_leaves_the_oldest_alone() {
     let all = [uid(1), uid(2), uid(3)];
-    assert_eq!(first_choice(&all, Initial::All), []);
-    assert_eq!(first_choice(&all, Initial::None), all);
-    assert_eq!(first_choice(&all, Initial::Newest(2)), all[..1]);
-    assert_eq!(first_choice(&all, Initial::Newest(9)), []);
+    let now = 100 * 86_400;
+    let days_ago = |days: i64| now as i64 - days * 86_400;
+    // The last one does not tell when it was written.
+    let dates = BTreeMap::from([(all[0], days_ago(31)), (all[1], days_ago(30))]);
+    let left = |initial| first_choice(&all, initial, &dates, now);
+    assert_eq!(left(Initial::All), []);
+    assert_eq!(left(Initial::None), all);
+    assert_eq!(left(Initial::Newest(2)), all[..1]);
+    assert_eq!(left(Initial::Newest(9)), []);
+    assert_eq!(left(Initial::Days(30)), all[..1]);
+    assert_eq!(left(Initial::Days(1)), all[..2]);
+    assert_eq!(left(Initial::Days(u32::MAX)), []);
 }
 
 /// Every rule with every state of a message.

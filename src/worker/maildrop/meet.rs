@@ -2,7 +2,7 @@
 
 use super::DropPass;
 use super::here::Here;
-use crate::mail::{BaseName, Fingerprint, Flags, Uid, escape};
+use crate::mail::{BaseName, Fingerprint, Flags, Head, Uid, escape};
 use crate::maildir::print_of;
 use crate::remote::error::Error as RemoteError;
 use crate::remote::pop3::{Doubt, Listing, Message, Top};
@@ -65,7 +65,9 @@ impl DropPass<'_> {
             found.known.values().chain(found.renamed.values().map(|(uid, _)| uid)).copied().collect();
         let cautions = cautions(&self.ledger, &known, found.renamed.len(), shown);
         self.tell(&cautions, &doubts, &found);
-        let (present, learnt) = self.remember(found, listing.messages, &strays, first, shown)?;
+        let wants_dates = first && matches!(self.wanted.initial, Initial::Days(_));
+        let dates = if wants_dates { self.dates_of(&listing.messages).await? } else { BTreeMap::new() };
+        let (present, learnt) = self.remember(found, listing.messages, &strays, first.then_some(dates), shown)?;
         self.put_back_what_a_backup_lacks(here, &present, learnt).await?;
         Ok(Met { present, cautions, adds_up })
     }
@@ -84,6 +86,22 @@ impl DropPass<'_> {
 
     /// How messages look by their headers; one whose header the server does not tell is left out.
     async fn looks_of(&mut self, messages: &[Message], asked: &[usize]) -> Result<BTreeMap<usize, Looks>, Error> {
+        self.of_headers(messages, asked, |header, message| Some(Looks::new(header, message.size))).await
+    }
+
+    /// When messages were written, by their places; one that does not tell is left out.
+    async fn dates_of(&mut self, messages: &[Message]) -> Result<BTreeMap<usize, i64>, Error> {
+        let all: Vec<usize> = (0..messages.len()).collect();
+        self.of_headers(messages, &all, |header, _| Head::of(header).date).await
+    }
+
+    /// Something about messages that their headers tell, by their places.
+    async fn of_headers<T>(
+        &mut self,
+        messages: &[Message],
+        asked: &[usize],
+        read: impl Fn(&[u8], &Message) -> Option<T>,
+    ) -> Result<BTreeMap<usize, T>, Error> {
         let mut found = BTreeMap::new();
         let Some(session) = &mut self.session else { return Ok(found) };
         for part in asked.chunks(HEADERS) {
@@ -91,7 +109,7 @@ impl DropPass<'_> {
             let tops = session.transaction.top(&wanted, 0).await?;
             for place in part {
                 if let Some(Top::Text(header)) = tops.get(&messages[*place].number) {
-                    found.insert(*place, Looks::new(header, messages[*place].size));
+                    found.extend(read(header, &messages[*place]).map(|read| (*place, read)));
                 }
             }
         }
@@ -125,7 +143,7 @@ impl DropPass<'_> {
         found: Identified,
         messages: Vec<Message>,
         strays: &[Stray],
-        first: bool,
+        first: Option<BTreeMap<usize, i64>>,
         shown: Shown,
     ) -> Result<(BTreeSet<Uid>, Learnt), Error> {
         let now = self.now();
@@ -150,8 +168,9 @@ impl DropPass<'_> {
             }
             entries.push((uid, Some(Entry::new(name, messages[place].size))));
         }
-        if first {
-            for uid in first_choice(&unmet, self.wanted.initial) {
+        if let Some(dates) = first {
+            let dates = dates.into_iter().filter_map(|(place, date)| Some((*numbers.get(&place)?, date))).collect();
+            for uid in first_choice(&unmet, self.wanted.initial, &dates, now) {
                 let kept = Known::Lone(Lone { flags: Flags::new(), why: Why::Kept });
                 changes.push(Change::Uid(uid, Some(kept)));
             }

@@ -209,3 +209,24 @@ fn logins_keep_the_distance_that_the_server_wants() {
     world.pop3.change(|profile| profile.login_delay = None);
     world.sync_after(605);
 }
+
+#[test]
+fn at_first_only_what_was_written_lately_is_fetched_and_what_does_not_tell() {
+    for has_top in [true, false] {
+        let world = World::new(0, Profile::full(), "initial = { days = 30 }");
+        if !has_top {
+            (1..=3).for_each(|n| drop(world.pop3.rule(When::text(&format!("TOP {n} 0")), Act::Err("", "no"))));
+        }
+        let dates = ["Date: Thu, 01 Jan 2015 00:00:00 +0000", "Date: Sat, 01 Jan 2600 00:00:00 +0000", "X-Date: none"];
+        for (n, date) in (1..).zip(dates) {
+            world.server.deliver("ann", "INBOX", format!("Subject: {n}\r\n{date}\r\n\r\n{n}\r\n"), &[]);
+        }
+        world.sync();
+        let here = world.here();
+        assert_eq!(here.len(), if has_top { 2 } else { 3 }, "{here:?}");
+        assert_eq!(here.iter().any(|text| text.contains("2015")), !has_top, "{here:?}");
+        deliver(&world.server, 4);
+        world.sync();
+        assert_eq!(world.here().len(), here.len() + 1);
+    }
+}
