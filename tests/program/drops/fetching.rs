@@ -215,7 +215,9 @@ fn at_first_only_what_was_written_lately_is_fetched_and_what_does_not_tell() {
     for has_top in [true, false] {
         let world = World::new(0, Profile::full(), "initial = { days = 30 }");
         if !has_top {
-            (1..=3).for_each(|n| drop(world.pop3.rule(When::text(&format!("TOP {n} 0")), Act::Err("", "no"))));
+            for n in 1..=3 {
+                world.pop3.rule(When::text(&format!("TOP {n} 0")), Act::Err("", "no"));
+            }
         }
         let dates = ["Date: Thu, 01 Jan 2015 00:00:00 +0000", "Date: Sat, 01 Jan 2600 00:00:00 +0000", "X-Date: none"];
         for (n, date) in (1..).zip(dates) {
