@@ -81,8 +81,8 @@ pub(super) const POP3_ONLY: &[&str] = &["mailbox", "leave-on-server", "remove", 
 pub(super) const ACCOUNT_LATER: &[&str] = &["limit", "deliver-to"];
 
 /// The keys of `remove` that work, and those that do not yet.
-pub(super) const REMOVE: &[&str] = &["after", "beyond-newest", "beyond-total", "larger-than", "never-before"];
-pub(super) const REMOVE_LATER: &[&str] = &["deleted-here"];
+pub(super) const REMOVE: &[&str] =
+    &["after", "beyond-newest", "beyond-total", "larger-than", "deleted-here", "never-before"];
 
 /// The keys of `initial`.
 pub(super) const INITIAL: &[&str] = &["newest", "days"];

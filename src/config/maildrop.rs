@@ -52,12 +52,13 @@ fn mailbox(value: &Value<'_>, layout: Layout) -> Result<MailboxName, Fault> {
 
 fn remove(value: &Value<'_>, faults: &mut Faults) -> Option<Remove> {
     let section = faults.sift(value.table(REMOVE))?;
-    section.refuse_others(keys::REMOVE, keys::REMOVE_LATER, faults);
+    section.refuse_others(keys::REMOVE, &[], faults);
     let age = |value: &Value<'_>| value.duration(Duration::ZERO..=36_500 * DAY);
     let after = optional(&section, "after", faults, age);
     let beyond_newest = optional(&section, "beyond-newest", faults, |value| value.number(0..=u32::MAX));
     let beyond_total = optional(&section, "beyond-total", faults, Value::size);
     let larger_than = optional(&section, "larger-than", faults, Value::size);
+    let deleted_here = optional(&section, "deleted-here", faults, Value::truth);
     let never_before = optional(&section, "never-before", faults, age);
     Some(Remove {
         everything: false,
@@ -65,6 +66,7 @@ fn remove(value: &Value<'_>, faults: &mut Faults) -> Option<Remove> {
         beyond_newest: beyond_newest?,
         beyond_total: beyond_total?,
         larger_than: larger_than?,
+        deleted_here: deleted_here?.unwrap_or(false),
         never_before: never_before?.map_or(0, |age| age.as_secs()),
     })
 }

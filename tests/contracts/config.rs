@@ -375,7 +375,7 @@ fn the_keys_of_a_drop_are_read() {
         assert_eq!(port, 110);
     }
     let wanted = |lines: &str| account(&drop_with(lines)).maildrop.expect("a drop");
-    let all = "remove = { after = \"14d\", beyond-newest = 500, beyond-total = \"1 GiB\", larger-than = \"5 MiB\", \
+    let all = "remove = { after = \"14d\", beyond-newest = 500, beyond-total = \"1 GiB\", larger-than = \"5 MiB\", deleted-here = true, \
                never-before = \"1h\" }\nmailbox = \"Archive/old\"\ninitial = { newest = 100 }";
     let expected = Remove {
         everything: false,
@@ -383,6 +383,7 @@ fn the_keys_of_a_drop_are_read() {
         beyond_newest: Some(500),
         beyond_total: Some(1 << 30),
         larger_than: Some(5 << 20),
+        deleted_here: true,
         never_before: 3600,
     };
     let read = wanted(all);
@@ -416,7 +417,7 @@ fn what_means_nothing_for_a_drop_or_contradicts_is_refused() {
             "leave-on-server = false leaves none; take one of them out",
         ),
         ("remove = { afer = \"1d\" }", "unknown key `afer` in `remove`; did you mean `after`?"),
-        ("remove = { deleted-here = true }", "not yet: this version does not do `deleted-here`"),
+        ("remove = { deleted-here = \"yes\" }", "cannot be `deleted-here`"),
         ("remove = true", "this true or false cannot be `remove`; write a table such as { after ="),
         ("initial = \"some\"", "cannot be `initial`; write \"all\", \"none\", { newest = 100 }, or { days = 30 }"),
         ("initial = { newest = 0 }", "this number cannot be `newest`"),

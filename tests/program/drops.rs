@@ -5,6 +5,7 @@
 #![cfg(feature = "steps")]
 
 mod cuts;
+mod deleted;
 mod dovecot;
 mod fetching;
 mod memory;

@@ -12,7 +12,7 @@ mod standing;
 
 pub use identify::{Here, Identified, Listed, Looks, identify, questions};
 pub use ledger::{Entry, Ledger, Name, Turn};
-pub use removal::{Reason, Remove, removals};
+pub use removal::{Reason, Remove, may_go_for_it, removals};
 pub use standing::{Caution, Shown, cautions, first_choice, sightings, view};
 
 use crate::mail::MailboxName;

@@ -4,7 +4,7 @@
 
 use crate::mail::Uid;
 use crate::sync::maildrop::{Entry, Ledger, Name};
-use crate::sync::picture::{Known, Pair, Picture, Why};
+use crate::sync::picture::{Hold, Known, Pair, Picture, Why, Word};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The rules; without one, everything stays.
@@ -18,6 +18,8 @@ pub struct Remove {
     pub beyond_newest: Option<u32>,
     /// The oldest, until the fetched messages that are left have no more than so many octets.
     pub beyond_total: Option<u64>,
+    /// What was deleted here: its file is gone from the whole Maildir.
+    pub deleted_here: bool,
     /// What has more octets.
     pub larger_than: Option<u64>,
     /// Nothing sooner after it was fetched, in seconds.
@@ -47,6 +49,7 @@ impl Remove {
         beyond_newest: None,
         beyond_total: None,
         larger_than: None,
+        deleted_here: false,
         never_before: 0,
     };
 
@@ -100,11 +103,25 @@ pub fn removals(
     found
 }
 
+/// Tells whether a message may be removed whose file is gone: for that alone, and not yet by the guard.
+pub fn may_go_for_it(uid: Uid, ledger: &Ledger, picture: &Picture, rules: &Remove, now: u64) -> bool {
+    ledger.get(uid).is_some_and(|entry| {
+        let age = entry.fetched.map(|at| now.saturating_sub(at));
+        age.is_some_and(|age| age >= rules.never_before) && may_go(uid, entry, picture, &BTreeSet::new(), now)
+    })
+}
+
+/// Only once a person approved of it a deletion that was held is none that waits.
+fn is_open(hold: Hold) -> bool {
+    hold.word != Word::Approved
+}
+
 /// Tells whether the message is here for certain, or was until somebody took it away, and the server can be told which one
 /// is meant.
 fn may_go(uid: Uid, entry: &Entry, picture: &Picture, just: &BTreeSet<Uid>, now: u64) -> bool {
-    let waits =
-        |pair: &Pair, now| pair.hold.is_some() || pair.trouble.as_ref().is_some_and(|trouble| trouble.due > now);
+    let waits = |pair: &Pair, now| {
+        pair.hold.is_some_and(is_open) || pair.trouble.as_ref().is_some_and(|trouble| trouble.due > now)
+    };
     let is_whole = match picture.uid(uid) {
         Some(Known::Pair(pair)) => !(pair.name.is_stub() || pair.guessed || waits(pair, now)),
         Some(Known::Lone(lone)) => lone.why == Why::Kept,

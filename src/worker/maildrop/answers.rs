@@ -3,7 +3,7 @@
 use crate::mail::{BaseName, Uid, escape};
 use crate::maildir::{Folder, LocalPath, ScannedFile};
 use crate::sync::MailboxId;
-use crate::sync::maildrop::{Entry, Ledger, Maildrop, Name, Reason, removals};
+use crate::sync::maildrop::{Entry, Ledger, Maildrop, Name, Reason, may_go_for_it, removals};
 use crate::worker::explain::{Found, history, remembered, words};
 use crate::worker::folders::{blank, counted};
 use crate::worker::ground::{Ground, look};
@@ -26,6 +26,13 @@ pub(in crate::worker) fn explain(wanted: &Maildrop, ground: &Ground, found: Foun
     });
     let file =
         found.name.as_ref().map(|name| Ok::<_, Error>((name, file(ground, found.mailbox, name)?))).transpose()?;
+    let is_gone = matches!(file, Some((_, None)));
+    let deletable =
+        |uid| is_gone && wanted.remove.deleted_here && may_go_for_it(uid, &ledger, &picture, &wanted.remove, now());
+    let next = next.or_else(|| {
+        let of_it = "remove it from the server if it is in no other folder here either: `deleted-here` in `remove`";
+        found.uid.filter(|uid| deletable(*uid)).map(|_| of_it.to_owned())
+    });
     Ok(Explained {
         mailbox: wanted.mailbox.to_string(),
         uid: found.uid,

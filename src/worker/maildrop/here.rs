@@ -26,8 +26,16 @@ pub(super) struct Here {
     pub local: LocalView,
 }
 
-/// A message in another folder of the Maildir.
+/// What is in the other folders of the Maildir.
+#[derive(Default)]
 pub(super) struct Elsewhere {
+    pub messages: Vec<Other>,
+    /// No folder went away while it was looked for.
+    pub is_whole: bool,
+}
+
+/// A message in another folder of the Maildir.
+pub(super) struct Other {
     pub folder: Folder,
     pub name: BaseName,
     pub file: ScannedFile,
@@ -181,24 +189,23 @@ impl DropPass<'_> {
     }
 
     /// Every message in the other folders of the Maildir.
-    pub(super) async fn elsewhere(&mut self) -> Result<Vec<Elsewhere>, Error> {
+    pub(super) async fn elsewhere(&mut self) -> Result<Elsewhere, Error> {
         let (Some(root), own, layout) = (self.root.clone(), self.path.clone(), self.job.layout) else {
-            return Ok(Vec::new());
+            return Ok(Elsewhere::default());
         };
         blocking(move || {
-            let mut found = Vec::new();
+            let mut found = Elsewhere { messages: Vec::new(), is_whole: true };
             for path in discover(&root, layout)?.into_iter().filter(|path| *path != own) {
                 let folder = match Folder::open(&root, &path) {
-                    // It went away this moment.
-                    Err(MaildirError::Unavailable(_)) => continue,
+                    Err(MaildirError::Unavailable(_)) => {
+                        found.is_whole = false;
+                        continue;
+                    }
                     folder => folder?,
                 };
                 let scan = folder.scan()?;
-                found.extend(scan.files.into_iter().map(|(name, file)| Elsewhere {
-                    folder: folder.clone(),
-                    name,
-                    file,
-                }));
+                let other = |(name, file)| Other { folder: folder.clone(), name, file };
+                found.messages.extend(scan.files.into_iter().map(other));
             }
             Ok(found)
         })

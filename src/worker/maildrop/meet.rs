@@ -1,7 +1,7 @@
 //! Which of the listed messages are which, remembered before anything is done with them.
 
 use super::DropPass;
-use super::here::Here;
+use super::here::{Here, Other};
 use crate::mail::{BaseName, Fingerprint, Flags, Head, Uid, escape};
 use crate::maildir::print_of;
 use crate::remote::error::Error as RemoteError;
@@ -31,10 +31,10 @@ pub(super) struct Met {
 }
 
 /// A message of the Maildir that nobody accounts for.
-struct Stray {
+pub(super) struct Stray {
     /// Its name, if it is in the mailbox and not in another folder.
-    name: Option<(BaseName, Flags)>,
-    print: Fingerprint,
+    pub name: Option<(BaseName, Flags)>,
+    pub print: Fingerprint,
 }
 
 /// What is remembered because of a listing.
@@ -54,7 +54,13 @@ impl DropPass<'_> {
             return Err(RemoteError::later(what).into());
         }
         let adopting = first || self.record.as_ref().is_some_and(|record| record.adopting.is_some());
-        let strays = if adopting { self.strays(here).await? } else { Vec::new() };
+        let strays = match adopting {
+            true => {
+                let others = self.elsewhere().await?.messages;
+                self.strays(here, others).await?
+            }
+            false => Vec::new(),
+        };
         let listed: Vec<Listed> = listing.messages.iter().map(as_listed).collect();
         let asked = questions(&self.ledger, &listed, !strays.is_empty());
         let looks = self.looks_of(&listing.messages, &asked).await?;
@@ -116,8 +122,8 @@ impl DropPass<'_> {
         Ok(found)
     }
 
-    /// Messages of the whole Maildir that are nobody's partner, with their looks.
-    async fn strays(&mut self, here: &Here) -> Result<Vec<Stray>, Error> {
+    /// Messages of the whole Maildir that are nobody's partner, with their looks; `others` are those in its other folders.
+    pub(super) async fn strays(&mut self, here: &Here, others: Vec<Other>) -> Result<Vec<Stray>, Error> {
         let mut strays = Vec::new();
         if let (Some(folder), Some(scan)) = (&here.folder, &here.scan) {
             for (name, file) in &scan.files {
@@ -130,7 +136,7 @@ impl DropPass<'_> {
                 strays.extend(print.map(|print| Stray { name, print }));
             }
         }
-        for other in self.elsewhere().await?.into_iter().filter(|other| !other.name.is_stub()) {
+        for other in others.into_iter().filter(|other| !other.name.is_stub()) {
             let print = blocking(move || own_fault(print_of(&other.folder, &other.name, &other.file))).await?;
             strays.extend(print.ok().flatten().map(|print| Stray { name: None, print }));
         }
@@ -222,7 +228,7 @@ impl DropPass<'_> {
     ) -> Result<(), Error> {
         let restored = self.record.as_ref().and_then(|record| record.adopting);
         if restored.is_some_and(|adopting| adopting.cause == Cause::Restored) {
-            let others = self.elsewhere().await?;
+            let others = self.elsewhere().await?.messages;
             let names: BTreeSet<&BaseName> = others.iter().map(|other| &other.name).collect();
             let lacking: Vec<(Uid, Flags)> = self
                 .picture

@@ -5,6 +5,7 @@
 //! commit ends the session, so removing comes last, and a server that shows a part of its mail is visited again.
 
 mod answers;
+mod deleted;
 mod fetch;
 mod here;
 mod meet;

@@ -8,22 +8,43 @@ use crate::store::Settlement;
 use crate::sync::limits::{limit, questions};
 use crate::sync::maildrop::{Entry, removals, view};
 use crate::sync::{
-    Action, Change, Known, Lone, MailboxPlan, Measure, Note, NoteKind, Pair, Route, Rules, Why, reconcile,
+    Action, Answer, Change, GuardMemory, Known, Lone, MailboxPlan, Measure, Note, NoteKind, Pair, Route, Rules, Why,
+    reconcile,
 };
 use crate::worker::pass::Mode;
 use crate::worker::{Error, Event};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What follows from a session.
+pub(super) struct Planned {
+    /// What is fetched, the newest first.
+    pub fetches: Vec<Action>,
+    /// What was deleted here, and leaves the drop for that.
+    pub gone: Vec<Action>,
+}
+
+/// The message that an action takes from the server.
+pub(super) fn deleted(action: &Action) -> Option<Uid> {
+    match action {
+        Action::DeleteRemote { uid, .. } => Some(*uid),
+        _ => None,
+    }
+}
+
 impl DropPass<'_> {
     /// Compares both sides with what is remembered; what follows for the memory alone is settled.
-    pub(super) async fn plan(&mut self, here: &Here, met: &Met) -> Result<Vec<Action>, Error> {
+    pub(super) async fn plan(&mut self, here: &Here, met: &Met) -> Result<Planned, Error> {
         let now = self.now();
         let remote = view(&self.ledger, &self.picture, &met.present, now);
         // A drop knows no flags.
         let nothing = || Storable { flags: Flags::new(), any_keyword: false };
+        let mut policy = self.job.policy;
+        if self.wanted.remove.deleted_here {
+            policy.push.gone = Answer::Allow;
+        }
         let rules = Rules {
-            policy: self.job.policy,
+            policy,
             remote_flags: nothing(),
             local_flags: nothing(),
             route: Route::Expunge,
@@ -38,8 +59,12 @@ impl DropPass<'_> {
             .map(|uid| (uid, Measure { octets: size(uid), date: None }))
             .collect();
         let done = limit(done, &measures, &self.job.limits, now);
-        let (mut actions, mut notes) = (Vec::new(), done.notes);
+        let (mut actions, mut gone, mut notes) = (Vec::new(), Vec::new(), done.notes);
         for action in done.actions {
+            if matches!(action, Action::DeleteRemote { .. }) {
+                gone.push(action);
+                continue;
+            }
             let Some(uid) = action.fetches() else { continue };
             let came = self.ledger.get(uid).is_some_and(|entry| entry.fetched.is_some());
             if came && self.picture.uid(uid).is_none() {
@@ -52,22 +77,25 @@ impl DropPass<'_> {
         }
         // The newest is what people wait for.
         actions.sort_by_key(|action| Reverse(action.fetches()));
-        self.settle_notes(notes).await?;
+        self.settle_notes(notes, None).await?;
+        let gone = self.deleted_here(gone, here, met).await?;
         if self.mode == Mode::Execute {
             let _ = self.events.send(Event::Planned { fetch: actions.len(), append: 0, other: 0 });
         }
-        Ok(actions)
+        Ok(Planned { fetches: actions, gone })
     }
 
-    async fn settle_notes(&mut self, notes: Vec<Note>) -> Result<(), Error> {
-        let Some(record) = self.record.as_ref().filter(|_| !notes.is_empty()) else { return Ok(()) };
+    /// Remembers what needs no hands, and what the guard counted.
+    pub(super) async fn settle_notes(&mut self, notes: Vec<Note>, guard: Option<GuardMemory>) -> Result<(), Error> {
+        let Some(record) = self.record.as_ref().filter(|_| !notes.is_empty() || guard.is_some()) else { return Ok(()) };
         let changes: Vec<Change> = notes.into_iter().map(|note| note.change).collect();
         changes.iter().for_each(|change| self.picture.apply(change.clone()));
-        self.settle(Settlement { changes: vec![(record.id, changes)], ..Settlement::default() }).await
+        let changes = if changes.is_empty() { Vec::new() } else { vec![(record.id, changes)] };
+        self.settle(Settlement { changes, guard, ..Settlement::default() }).await
     }
 
     /// In a dry run: the plan as a whole, with what will be removed once everything is fetched.
-    pub(super) fn foresee(&mut self, mut actions: Vec<Action>, met: &Met) {
+    pub(super) fn foresee(&mut self, Planned { fetches: mut actions, gone }: Planned, met: &Met) {
         let now = self.now();
         let just: BTreeSet<Uid> = actions.iter().filter_map(Action::fetches).collect();
         for action in &actions {
@@ -79,7 +107,7 @@ impl DropPass<'_> {
             }
         }
         if met.cautions.is_empty() {
-            actions.extend(self.due(met, &just));
+            actions.extend(self.due(met, &just, gone));
         }
         if let Some(record) = &self.record {
             let (mailbox, name, uid_validity) = (record.id, record.name.clone(), super::epoch());
@@ -87,10 +115,12 @@ impl DropPass<'_> {
         }
     }
 
-    /// What the rules remove; `just` was fetched in this session.
-    pub(super) fn due(&mut self, met: &Met, just: &BTreeSet<Uid>) -> Vec<Action> {
+    /// What the rules remove, and what is `gone` here; `just` was fetched in this session.
+    pub(super) fn due(&mut self, met: &Met, just: &BTreeSet<Uid>, gone: Vec<Action>) -> Vec<Action> {
         let rules = &self.wanted.remove;
-        let chosen = removals(&self.ledger, &self.picture, &met.present, just, rules, self.now());
+        let mut chosen = removals(&self.ledger, &self.picture, &met.present, just, rules, self.now());
+        let already: BTreeSet<Uid> = gone.iter().filter_map(deleted).collect();
+        chosen.retain(|uid, _| !already.contains(uid));
         let name = |uid: Uid| self.picture.pair(uid).map(|pair| pair.name.clone());
         let named: Vec<_> = chosen.into_keys().map(|uid| (uid, name(uid))).collect();
         let names = &mut self.names;
@@ -100,6 +130,6 @@ impl DropPass<'_> {
             route: Route::Expunge,
             inferred: false,
         };
-        named.into_iter().map(action).collect()
+        gone.into_iter().chain(named.into_iter().map(action)).collect()
     }
 }

@@ -3,11 +3,11 @@
 use super::DropPass;
 use super::here::Here;
 use super::meet::Met;
-use crate::mail::Uid;
+use super::plan::deleted;
 use crate::maildir::print_of;
 use crate::store::Settlement;
 use crate::sync::maildrop::{Entry, view};
-use crate::sync::{Action, Change, Known, LocalView, MailboxId, recover};
+use crate::sync::{Change, Known, LocalView, MailboxId, recover};
 use crate::worker::Error;
 use crate::worker::execute::own_fault;
 use crate::worker::pass::blocking;
@@ -19,7 +19,7 @@ impl DropPass<'_> {
         let Some(id) = self.record.as_ref().map(|record| record.id) else { return Ok(()) };
         let now = self.now();
         // A reader may have moved a file on before anybody remembered it.
-        let others = self.elsewhere().await?;
+        let others = self.elsewhere().await?.messages;
         let beside = others.iter().map(|other| (other.name.clone(), other.file.flags.clone())).collect();
         let locals = BTreeMap::from([(id, here.local.clone()), (MailboxId(u32::MAX), LocalView::of_new(beside))]);
         let remotes = BTreeMap::from([(id, view(&self.ledger, &self.picture, &met.present, now))]);
@@ -42,7 +42,7 @@ impl DropPass<'_> {
             }
             changes.push(change);
         }
-        for uid in self.batches.iter().flat_map(|batch| batch.work.actions()).filter_map(removed) {
+        for uid in self.batches.iter().flat_map(|batch| batch.work.actions()).filter_map(deleted) {
             if met.adds_up && !met.present.contains(&uid) && !self.quirks.windowed {
                 let (forgotten, turn) = self.after_removal(uid, now);
                 changes.extend(forgotten);
@@ -54,12 +54,5 @@ impl DropPass<'_> {
         let closed = std::mem::take(&mut self.batches).into_iter().map(|batch| batch.id).collect();
         let (changes, entries) = (vec![(id, changes)], vec![(id, entries)]);
         self.settle(Settlement { closed, changes, entries, ..Settlement::default() }).await
-    }
-}
-
-fn removed(action: &Action) -> Option<Uid> {
-    match action {
-        Action::DeleteRemote { uid, .. } => Some(*uid),
-        _ => None,
     }
 }

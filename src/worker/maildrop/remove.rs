@@ -11,9 +11,9 @@ use crate::worker::{Error, Event};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl DropPass<'_> {
-    /// Removes what the rules say, and ends the session.
-    pub(super) async fn clear_out(&mut self, met: &Met, just: &BTreeSet<Uid>) -> Result<(), Error> {
-        let mut actions = self.due(met, just);
+    /// Removes what the rules say, and what is `gone` here, and ends the session.
+    pub(super) async fn clear_out(&mut self, met: &Met, just: &BTreeSet<Uid>, gone: Vec<Action>) -> Result<(), Error> {
+        let mut actions = self.due(met, just, gone);
         if let Some(caution) = met.cautions.first() {
             if !actions.is_empty() && *caution != Caution::DoesNotAddUp {
                 let reason =

@@ -2,6 +2,7 @@
 
 use super::DropPass;
 use super::here::Here;
+use super::plan::Planned;
 use crate::mail::{Uid, escape};
 use crate::remote::Endpoint;
 use crate::remote::error::Error as RemoteError;
@@ -37,11 +38,12 @@ impl DropPass<'_> {
             self.foresee(plan, &met);
             return Ok(false);
         }
-        let fetched = self.carry_out(plan, &here).await?;
+        let Planned { fetches, gone } = plan;
+        let fetched = self.carry_out(fetches, &here).await?;
         let delay = self.session.as_ref().map_or(0, |session| session.delay);
         let more = self.quirks.windowed && !fetched.is_empty() && delay <= PATIENCE;
         self.go_on()?;
-        self.clear_out(&met, &fetched).await?;
+        self.clear_out(&met, &fetched, gone).await?;
         Ok(more)
     }
 
