@@ -156,11 +156,6 @@ pub(super) fn read(
     });
     let keep_deleted = optional(section, "keep-deleted", faults, |value| value.duration(Duration::ZERO..=3650 * DAY));
     let limits = limits(section, faults);
-    if let (true, Some(Limits { oversize: Oversize::Headers, .. }), Some(value)) =
-        (is_drop, limits, section.own("oversize"))
-    {
-        faults.push(value.not_yet("headers"));
-    }
     let guard = section.get("guard").map_or(Some(Guard::default()), |value| guard(&value, faults));
     let policy = policy::read(section, faults);
     let maildrop = match layout {
@@ -188,9 +183,7 @@ pub(super) fn read(
         delete_mailboxes: delete_mailboxes?.unwrap_or(Sides::NONE),
         delete: delete?.unwrap_or_default(),
         keep_deleted: keep_deleted?.unwrap_or(14 * DAY),
-        limits: limits.map(|limits| {
-            if is_drop { Limits { max_age: None, oversize: Oversize::Skip, ..limits } } else { limits }
-        })?,
+        limits: limits.map(|limits| if is_drop { Limits { max_age: None, ..limits } } else { limits })?,
         guard: guard?,
         keywords: keywords?.unwrap_or_default(),
         every: every?.unwrap_or(EVERY),

@@ -107,11 +107,6 @@ impl<'a> Value<'a> {
         Fault::new(self.span.clone(), what, remedy)
     }
 
-    /// The fault of a value that a later version does.
-    pub(super) fn not_yet(&self, value: &str) -> Fault {
-        keys::not_yet(self.span.clone(), &format!("`{} = \"{value}\"`", self.key))
-    }
-
     /// The fault of a key that means nothing in an account of this protocol.
     pub(super) fn senseless(&self, protocol: &str) -> Fault {
         let what = format!("`{}` means nothing for an account of type {protocol}", self.key);

@@ -62,9 +62,8 @@ pub fn text(header: &[u8], octets: u64) -> Vec<u8> {
          This is only the header of a message. The whole of it has {size} and is on the server:\n\
          it is larger than `max-size` allows, so it was not fetched.\n\
          \n\
-         To get it, flag this message, here or in any other mail program. With the next run the\n\
-         whole message takes the place of this note. Deleting this note deletes nothing on the\n\
-         server.\n"
+         To get it, flag this message. With the next run the whole message takes the place of this\n\
+         note. Deleting this note deletes nothing on the server.\n"
     );
     out.extend_from_slice(words.as_bytes());
     out

@@ -425,7 +425,6 @@ fn what_means_nothing_for_a_drop_or_contradicts_is_refused() {
         ("initial = { days = 30, newest = 3 }", "cannot be `initial`"),
         ("initial = {}", "cannot be `initial`"),
         ("mailbox = \"\"", "cannot be `mailbox`"),
-        ("oversize = \"headers\"", "not yet: this version does not do `oversize = \"headers\"`"),
         ("deliver-to = \"work/INBOX\"", "not yet: this version does not do `deliver-to`"),
     ] {
         let found = problems(&drop_with(line));

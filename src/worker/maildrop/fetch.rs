@@ -6,7 +6,7 @@
 use super::DropPass;
 use super::here::Here;
 use crate::mail::{BaseName, Fingerprint, Flags, Uid};
-use crate::maildir::{Arrival, Delivery, Error as MaildirError, Folder, place, publish, sweep_tmp};
+use crate::maildir::{Arrival, Delivery, Error as MaildirError, Folder, Staged, place, publish, sweep_tmp};
 use crate::remote::BodyChunk;
 use crate::remote::error::{Error as RemoteError, Refusal};
 use crate::remote::pop3::{Landing, Message, Number};
@@ -26,12 +26,13 @@ const SUSPECTS: usize = 16;
 /// So often a message is asked for alone before it is blamed for the end of the connection.
 const ALONE: u32 = 3;
 
-/// A message that is asked for: the number of its action, the name it gets, and what the session calls it.
+/// A message that is asked for: the number of its action, the name and the flags it gets, and what the session calls it.
 #[derive(Clone)]
-struct Asked {
-    number: usize,
-    name: BaseName,
-    message: Message,
+pub(super) struct Asked {
+    pub number: usize,
+    pub name: BaseName,
+    pub flags: Flags,
+    pub message: Message,
 }
 
 impl DropPass<'_> {
@@ -55,7 +56,10 @@ impl DropPass<'_> {
             self.go_on()?;
             for batch in self.begin(vec![work]).await? {
                 let mut outcomes = vec![Outcome::Moot; part.len()];
-                let done = self.fetch(part, &folder, &mut outcomes).await;
+                let mut done = self.fetch(part, &folder, &mut outcomes).await;
+                if done.is_ok() {
+                    done = self.fetch_stubs(part, &folder, &mut outcomes).await;
+                }
                 // After a failure of the disk the journal is all that is relied on.
                 if matches!(
                     done,
@@ -72,7 +76,8 @@ impl DropPass<'_> {
     /// Fetches the messages of one batch, in new sessions if need be.
     async fn fetch(&mut self, actions: &[Action], folder: &Folder, outcomes: &mut [Outcome]) -> Result<(), Error> {
         let mut tries: BTreeMap<usize, u32> = BTreeMap::new();
-        let mut queue = VecDeque::from([(0..actions.len()).collect::<Vec<usize>>()]);
+        let whole = actions.iter().enumerate().filter(|(_, action)| !is_of_stub(action)).map(|(number, _)| number);
+        let mut queue = VecDeque::from([whole.collect::<Vec<usize>>()]);
         while let Some(numbers) = queue.pop_front() {
             let asked = self.asked(actions, &numbers);
             let Some(session) = self.session.as_mut().filter(|_| !asked.is_empty()) else { continue };
@@ -119,11 +124,11 @@ impl DropPass<'_> {
         Ok(())
     }
 
-    fn asked(&self, actions: &[Action], numbers: &[usize]) -> Vec<Asked> {
+    pub(super) fn asked(&self, actions: &[Action], numbers: &[usize]) -> Vec<Asked> {
         let asked = |number: &usize| match &actions[*number] {
-            Action::Fetch { uid, name, .. } => {
+            Action::Fetch { uid, name, flags } => {
                 let message = self.session.as_ref()?.messages.get(uid)?.clone();
-                Some(Asked { number: *number, name: name.clone(), message })
+                Some(Asked { number: *number, name: name.clone(), flags: flags.clone(), message })
             }
             _ => None,
         };
@@ -138,6 +143,7 @@ impl DropPass<'_> {
         for (action, outcome) in actions.iter().zip(outcomes) {
             changes.extend(settle(&self.picture, action, outcome, now));
             match (action, outcome) {
+                (Action::Fetch { .. }, Outcome::Fetched(_)) if is_of_stub(action) => self.report.fetched += 1,
                 (Action::Fetch { uid, .. }, Outcome::Fetched(print)) => {
                     self.report.fetched += 1;
                     came.push(*uid);
@@ -163,6 +169,11 @@ impl DropPass<'_> {
         }
         Ok(came)
     }
+}
+
+/// Only the header is fetched.
+pub(super) fn is_of_stub(action: &Action) -> bool {
+    matches!(action, Action::Fetch { name, .. } if name.is_stub())
 }
 
 /// What became of a message that did not come although the session went through.
@@ -242,21 +253,29 @@ fn show(
         let staged = draft.finish(SystemTime::now())?;
         octets += staged.size;
         numbers.push(asked.number);
-        let (flags, base) = (Flags::new(), asked.name.clone());
-        let subdir = place(&folder.letters(), &flags, None);
-        arrivals.push(Arrival { staged, base, subdir, flags });
+        arrivals.push(arrival(folder, asked, staged));
     }
-    let prints: Vec<Fingerprint> = arrivals.iter().map(|arrival| arrival.staged.fingerprint).collect();
     let messages = arrivals.len();
-    for ((number, print), published) in numbers.into_iter().zip(prints).zip(publish(folder, arrivals)) {
-        let outcome = match published {
-            Ok(_) => Outcome::Fetched(print),
-            // Somebody took the name; nothing was overwritten, and the next plan has another.
-            Err(MaildirError::Exists { .. }) => Outcome::Moot,
-            Err(error) => return Err(error.into()),
-        };
-        landed.push((number, outcome));
-    }
+    landed.extend(numbers.into_iter().zip(publish_all(folder, arrivals)?));
     let _ = events.send(Event::Done { messages, octets });
     Ok(())
+}
+
+/// The message as it will be shown.
+pub(super) fn arrival(folder: &Folder, asked: &Asked, staged: Staged) -> Arrival {
+    let (flags, base) = (asked.flags.clone(), asked.name.clone());
+    let subdir = place(&folder.letters(), &flags, None);
+    Arrival { staged, base, subdir, flags }
+}
+
+/// Publishes, and tells what came of each. Blocking.
+pub(super) fn publish_all(folder: &Folder, arrivals: Vec<Arrival>) -> Result<Vec<Outcome>, Error> {
+    let prints: Vec<Fingerprint> = arrivals.iter().map(|arrival| arrival.staged.fingerprint).collect();
+    let outcome = |(print, published)| match published {
+        Ok(_) => Ok(Outcome::Fetched(print)),
+        // Somebody took the name; nothing was overwritten, and the next plan has another.
+        Err(MaildirError::Exists { .. }) => Ok(Outcome::Moot),
+        Err(error) => Err(error.into()),
+    };
+    prints.into_iter().zip(publish(folder, arrivals)).map(outcome).collect()
 }

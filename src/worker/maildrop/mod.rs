@@ -12,7 +12,7 @@ mod meet;
 mod plan;
 mod recovery;
 mod remove;
-
+mod stubs;
 mod visit;
 
 pub(super) use answers::{explain, folders};

@@ -60,10 +60,16 @@ impl DropPass<'_> {
             .collect();
         let done = limit(done, &measures, &self.job.limits, now);
         let (mut actions, mut gone, mut notes) = (Vec::new(), Vec::new(), done.notes);
-        for action in done.actions {
+        for mut action in done.actions {
             if matches!(action, Action::DeleteRemote { .. }) {
                 gone.push(action);
                 continue;
+            }
+            if let Action::Fetch { uid, flags, .. } = &mut action
+                && let Some(stub) = self.picture.pair(*uid).filter(|pair| pair.name.is_stub())
+            {
+                // The flags that somebody gave the stub are those of the message.
+                *flags = here.local.get(&stub.name).cloned().unwrap_or_default();
             }
             let Some(uid) = action.fetches() else { continue };
             let came = self.ledger.get(uid).is_some_and(|entry| entry.fetched.is_some());

@@ -232,3 +232,82 @@ fn at_first_only_what_was_written_lately_is_fetched_and_what_does_not_tell() {
         assert_eq!(world.here().len(), here.len() + 1);
     }
 }
+
+#[test]
+fn a_large_message_has_a_stub_until_it_is_flagged_and_is_never_removed_before() {
+    let world = World::new(2, Profile::full(), "max-size = \"1 KiB\"\noversize = \"headers\"\nleave-on-server = false");
+    let large = format!("Message-ID: <3@x>\r\nSubject: large\r\n\r\n{}", "a line\r\n".repeat(500));
+    world.server.deliver("ann", "INBOX", large.clone(), &[]);
+    world.sync();
+    let stub = || world.files("INBOX").into_iter().find(|file| file.to_string_lossy().contains(",mailtwin-stub="));
+    let file = stub().expect("a stub");
+    let text = std::fs::read_to_string(&file).expect("read");
+    assert!(
+        text.contains("Subject: large") && text.contains("flag this message") && !text.contains("a line"),
+        "{text}"
+    );
+    assert_eq!((world.files("INBOX").len(), world.there().len()), (3, 1));
+    let mark = world.pop3.mark();
+    world.sync();
+    assert_eq!((world.files("INBOX").len(), world.there().len(), world.commands(mark, "TOP")), (3, 1, 0));
+    let base = file.file_name().expect("a name").to_string_lossy().into_owned();
+    let base = base.split(':').next().unwrap_or_default();
+    std::fs::rename(&file, world.home.path().join(format!("mail/INBOX/cur/{base}:2,FS"))).expect("flagged");
+    world.sync();
+    let whole = world.files("INBOX").into_iter().find(|file| std::fs::read(file).expect("read").len() > 3000);
+    let whole = whole.expect("the whole message");
+    assert!(whole.to_string_lossy().ends_with(":2,FS"), "{}", whole.display());
+    assert_eq!(std::fs::read_to_string(&whole).expect("read"), large.replace("\r\n", "\n"));
+    assert_eq!((stub(), world.files("INBOX").len(), world.there().len()), (None, 3, 0));
+}
+
+#[test]
+fn a_stub_that_was_deleted_deletes_nothing_and_does_not_come_back() {
+    let rules = "max-size = \"1 KiB\"\noversize = \"headers\"\nremove = { deleted-here = true }";
+    let world = World::new(1, Profile::full(), rules);
+    world.server.deliver("ann", "INBOX", format!("Subject: large\r\n\r\n{}", "a line\r\n".repeat(500)), &[]);
+    world.sync();
+    let stub = world.files("INBOX").into_iter().find(|file| file.to_string_lossy().contains("-stub="));
+    std::fs::remove_file(stub.expect("a stub")).expect("removed");
+    world.sync();
+    world.sync();
+    assert_eq!((world.files("INBOX").len(), world.there().len()), (1, 2));
+    world.configure("remove = { deleted-here = true }");
+    world.sync();
+    assert_eq!((world.files("INBOX").len(), world.there().len()), (2, 2));
+}
+
+#[test]
+fn killed_at_every_step_a_stub_and_its_message_are_there_once() {
+    let prepared = || {
+        let world = World::new(1, Profile::full(), "max-size = \"1 KiB\"\noversize = \"headers\"");
+        world.server.deliver("ann", "INBOX", format!("Subject: large\r\n\r\n{}", "a line\r\n".repeat(500)), &[]);
+        world
+    };
+    let kinds = |world: &World| {
+        let all = world.files("INBOX");
+        let stubs = all.iter().filter(|file| file.to_string_lossy().contains(",mailtwin-stub=")).count();
+        (stubs, all.len() - stubs)
+    };
+    let whole = |world: &World| world.configure("max-size = \"1 MiB\"\noversize = \"headers\"");
+    let first = prepared();
+    let stubbed = first.run(&["sync"], &[]).steps.len();
+    whole(&first);
+    let fetched = first.run(&["sync"], &[]).steps.len();
+    assert!(stubbed > 3 && fetched > 5, "{stubbed} {fetched}");
+    for step in 1..=stubbed {
+        let world = prepared();
+        world.run(&["sync"], &[("MAILTWIN_KILL_AT", &step.to_string())]);
+        world.sync();
+        assert_eq!(kinds(&world), (1, 1), "step {step} of the stub");
+    }
+    for step in 1..=fetched {
+        let world = prepared();
+        world.sync();
+        whole(&world);
+        world.run(&["sync"], &[("MAILTWIN_KILL_AT", &step.to_string())]);
+        world.sync();
+        world.sync();
+        assert_eq!((kinds(&world), world.there().len()), ((0, 2), 2), "step {step} of the message");
+    }
+}
