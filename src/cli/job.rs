@@ -40,6 +40,8 @@ pub(super) fn job(account: &Account, config: &Config) -> Job {
         kept: None,
         tells_touched: account.hooks.follow_messages(),
         maildrop: account.maildrop.clone(),
+        deliver_to: account.deliver_to.clone(),
+        queues: account.queues.clone(),
     }
 }
 

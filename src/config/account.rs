@@ -3,6 +3,7 @@
 //! A key of the account replaces the same key of `[defaults]` whole, tables included: `password.file` there and
 //! `password.command` here is no conflict.
 
+use super::delivery;
 use super::endpoint;
 use super::environment::Environment;
 use super::keys;
@@ -15,7 +16,7 @@ use super::raw::{Section, Value};
 use super::renames;
 use crate::hooks::Hooks;
 use crate::mail::escape;
-use crate::maildir::{Keywords, Layout};
+use crate::maildir::{Destination, Keywords, Layout};
 use crate::remote::{Endpoint, Protocol, Secret};
 use crate::sync::maildrop::Maildrop;
 use crate::sync::{Deletion, Guard, Limits, Oversize, Policy, Sides};
@@ -107,6 +108,10 @@ pub struct Account {
     pub hooks: Hooks,
     /// What is wanted of a remote that is a drop; none where it is a store of mailboxes.
     pub maildrop: Option<Maildrop>,
+    /// The mailbox of another account that its messages are passed on to; then its Maildir is a queue of ours.
+    pub deliver_to: Option<Destination>,
+    /// The accounts that pass their messages on to this one, each with its queue.
+    pub queues: Vec<(String, PathBuf)>,
 }
 
 impl Account {
@@ -142,8 +147,9 @@ pub(super) fn read(
     }
 
     let endpoint = endpoint::read(section, protocol, environment, faults);
-    let maildir = maildir(section, environment);
-    let maildir = faults.sift(maildir);
+    let delivers = is_drop && section.own("deliver-to").is_some();
+    // The queue of one that delivers to another account is given its place later.
+    let maildir = if delivers { Some(PathBuf::new()) } else { faults.sift(maildir(section, environment)) };
     let mailboxes = optional(section, "mailboxes", faults, patterns);
     let layouts = [Layout::Nested, Layout::MaildirPlusPlus, Layout::Flat].map(|layout| (layout.name(), layout));
     let layout = optional(section, "layout", faults, |value| value.choice(&layouts));
@@ -162,6 +168,9 @@ pub(super) fn read(
         Some(layout) if is_drop => maildrop::read(section, layout.unwrap_or_default(), faults).map(Some),
         _ => Some(None),
     };
+    if delivers {
+        delivery::refuse_contradictions(section, limits.as_ref(), maildrop.as_ref().and_then(Option::as_ref), faults);
+    }
     let keywords = optional(section, "keywords", faults, |value| {
         value.choice(&[("dovecot", Keywords::Dovecot), ("database", Keywords::Database), ("none", Keywords::None)])
     });
@@ -176,7 +185,7 @@ pub(super) fn read(
         endpoint: endpoint?,
         maildir: maildir?,
         mailboxes: mailboxes?.unwrap_or_default(),
-        layout: layout?.unwrap_or_default(),
+        layout: layout?.filter(|_| !delivers).unwrap_or_default(),
         rename: rename?,
         subscribed_only: subscribed_only?.unwrap_or(false),
         create_mailboxes: create_mailboxes?.unwrap_or(Sides::BOTH),
@@ -194,6 +203,8 @@ pub(super) fn read(
         policy: if is_drop { Policy::FETCH } else { policy? },
         hooks: Hooks { on_new: on_new?, on_change: on_change?, on_error: on_error? },
         maildrop: maildrop?,
+        deliver_to: None,
+        queues: Vec::new(),
     })
 }
 

@@ -47,6 +47,7 @@ pub(super) const ACCOUNT: &[&str] = &[
     "max-size",
     "max-age",
     "oversize",
+    "deliver-to",
     "mailbox",
     "leave-on-server",
     "remove",
@@ -75,10 +76,10 @@ pub(super) const IMAP_ONLY: &[&str] = &[
 ];
 
 /// Those that mean something for a drop (POP3), and not for a store of mailboxes.
-pub(super) const POP3_ONLY: &[&str] = &["mailbox", "leave-on-server", "remove", "initial"];
+pub(super) const POP3_ONLY: &[&str] = &["deliver-to", "mailbox", "leave-on-server", "remove", "initial"];
 
 /// The keys of an account that a later version reads. They are refused, since an owner who wrote one relies on it.
-pub(super) const ACCOUNT_LATER: &[&str] = &["limit", "deliver-to"];
+pub(super) const ACCOUNT_LATER: &[&str] = &["limit"];
 
 /// The keys of `remove` that work, and those that do not yet.
 pub(super) const REMOVE: &[&str] =

@@ -36,6 +36,7 @@ pub(super) fn read(section: &Section<'_>, layout: Layout, faults: &mut Faults) -
         return None;
     }
     let remove = if leave { remove } else { Remove { never_before: remove.never_before, ..Remove::EVERYTHING } };
+    let remove = Remove { once_passed_on: section.own("deliver-to").is_some(), ..remove };
     Some(Maildrop { mailbox, remove, initial: initial? })
 }
 
@@ -68,6 +69,7 @@ fn remove(value: &Value<'_>, faults: &mut Faults) -> Option<Remove> {
         larger_than: larger_than?,
         deleted_here: deleted_here?.unwrap_or(false),
         never_before: never_before?.map_or(0, |age| age.as_secs()),
+        once_passed_on: false,
     })
 }
 

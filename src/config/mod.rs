@@ -5,6 +5,7 @@
 //! it. This is the only room that knows TOML.
 
 mod account;
+mod delivery;
 mod endpoint;
 mod environment;
 mod keys;
@@ -181,9 +182,11 @@ fn accounts(
     if entries.is_empty() && faults.is_empty() {
         faults.push(top.lacks("account", "add an [account.NAME] table with host, user, password and maildir"));
     }
+    let known: Vec<&str> = entries.iter().map(|(name, ..)| *name).collect();
     let state_dir = state_dir(top, environment).ok();
     let mut accounts = BTreeMap::new();
-    for (name, span, value) in entries {
+    let mut deliveries = Vec::new();
+    for (name, span, value) in entries.clone() {
         let Some(name) = AccountName::new(name) else {
             let what = format!("`{}` cannot be the name of an account", escape(name));
             faults.push(Fault::new(span, what, "use lower-case letters, digits, `_` and `-`"));
@@ -195,8 +198,16 @@ fn accounts(
         if source.readable_by_others {
             refuse_open_secret(&account, &section, faults);
         }
-        refuse_overlap(&account, &section, &accounts, state_dir.as_deref(), faults);
+        match section.own("deliver-to").filter(|_| account.maildrop.is_some()) {
+            Some(value) => deliveries.push((account.name.clone(), value)),
+            None => refuse_overlap(&account, &section, &accounts, state_dir.as_deref(), faults),
+        }
         accounts.insert(account.name.clone(), account);
+    }
+    for (name, value) in deliveries {
+        if let Err(fault) = delivery::settle(&mut accounts, &name, &value, state_dir.as_deref(), &known) {
+            faults.push(fault);
+        }
     }
     accounts
 }
@@ -220,7 +231,11 @@ fn refuse_overlap(
     faults: &mut Faults,
 ) {
     let Some(value) = section.get("maildir") else { return };
-    let others = others.values().map(|other| (format!("the one of [account.{}]", other.name), other.maildir.as_path()));
+    // The place of a queue is not given yet, and lies in the state directory.
+    let others = others
+        .values()
+        .filter(|other| !other.maildir.as_os_str().is_empty())
+        .map(|other| (format!("the one of [account.{}]", other.name), other.maildir.as_path()));
     let state = state_dir.into_iter().map(|path| ("the state directory".to_owned(), path));
     for (owner, other) in others.chain(state) {
         if path::overlap(&account.maildir, other) {

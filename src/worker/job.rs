@@ -1,12 +1,13 @@
 //! What a worker is told to do, and what it tells meanwhile.
 
 use crate::mail::{BaseName, Flags, MailboxName, Uid};
-use crate::maildir::{Keywords, Layout};
+use crate::maildir::{Destination, Keywords, Layout};
 use crate::remote::Endpoint;
 use crate::store::{self, Health, Lock, Store};
 use crate::sync::maildrop::Maildrop;
 use crate::sync::{Action, Deletion, Guard, Held, Limits, MailboxAction, MailboxPlan, Policy, Side, Sides};
 use crate::worker::kept::Kept;
+use crate::worker::queues::Queue;
 use crate::worker::reins::Reins;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -72,6 +73,10 @@ pub struct Job {
     pub kept: Option<Kept>,
     /// What is wanted of a remote that is a drop; none where it is a store of mailboxes.
     pub maildrop: Option<Maildrop>,
+    /// Where what a drop has is passed on to, if the Maildir is a queue.
+    pub deliver_to: Option<Destination>,
+    /// The queues of accounts whose messages are passed on to this one.
+    pub queues: Vec<Queue>,
 }
 
 impl fmt::Debug for Job {

@@ -33,6 +33,7 @@ mod moves;
 mod observe;
 mod pass;
 mod planning;
+mod queues;
 mod quiet;
 mod recovery;
 mod reins;
@@ -63,6 +64,7 @@ pub use job::{AccountPlan, Event, HeldBack, Job, LeftOut, Planned, Report, Touch
 pub use kept::Kept;
 pub use listen::{Heard, listen};
 pub use pass::{Mode, run, undo};
+pub use queues::Queue;
 pub use reins::Reins;
 pub use status::{AccountStatus, State};
 pub use summary::count;

@@ -18,7 +18,8 @@ use crate::worker::rest::Rest;
 use crate::worker::tell::{self, Told};
 use crate::worker::undo::BroughtBack;
 use crate::worker::{
-    Error, Event, Ground, History, Job, LeftOut, Report, Touched, Undone, ground, history, kept, maildrop, quiet,
+    Error, Event, Ground, History, Job, LeftOut, Report, Touched, Undone, ground, history, kept, maildrop, queues,
+    quiet,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -125,6 +126,8 @@ async fn attempt(
     report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
     quiet::heed(&store, done).await?;
     if mode == Mode::Execute {
+        let (queues, settled) = (job.queues.clone(), store.clone());
+        blocking(move || queues::release(&queues, &settled)).await?;
         history::expire(job, store).await?;
     }
     kept::close(job, imap, peer).await;

@@ -317,7 +317,6 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
 /// Every key and value of the interface that this version does not do.
 const NOT_YET: &[(&str, &str)] = &[
     ("limit = \"2 MB/s\"", "limit"),
-    ("deliver-to = \"work/INBOX\"", "deliver-to"),
     ("oauth2.provider = \"google\"", "provider"),
     ("oauth2.client-id = \"x\"", "client-id"),
     ("oauth2.client-secret.command = [\"x\"]", "client-secret"),
@@ -385,6 +384,7 @@ fn the_keys_of_a_drop_are_read() {
         larger_than: Some(5 << 20),
         deleted_here: true,
         never_before: 3600,
+        once_passed_on: false,
     };
     let read = wanted(all);
     assert_eq!((read.remove, read.initial), (expected, Initial::Newest(100)));
@@ -425,7 +425,6 @@ fn what_means_nothing_for_a_drop_or_contradicts_is_refused() {
         ("initial = { days = 30, newest = 3 }", "cannot be `initial`"),
         ("initial = {}", "cannot be `initial`"),
         ("mailbox = \"\"", "cannot be `mailbox`"),
-        ("deliver-to = \"work/INBOX\"", "not yet: this version does not do `deliver-to`"),
     ] {
         let found = problems(&drop_with(line));
         assert!(found.len() == 1 && found[0].contains(expected), "{line}: {found:?}");
@@ -443,6 +442,59 @@ fn what_means_nothing_for_a_drop_or_contradicts_is_refused() {
             .contains("pop.example.org")
     );
     assert!(problems(&with("type = \"pop\""))[0].contains("write \"imap\" or \"pop3\""));
+}
+
+/// The least that works of an account, and of a drop whose mail goes there, with lines added to each.
+fn delivering(of_account: &str, of_drop: &str) -> String {
+    let account = with(of_account);
+    let drop =
+        "[account.old]\ntype = \"pop3\"\nhost = \"pop.example.net\"\nuser = \"me\"\npassword.file = \"~/secret\"";
+    format!("{account}{drop}\n{of_drop}\n")
+}
+
+#[test]
+fn a_drop_delivers_to_another_account() {
+    for text in
+        [delivering("", "deliver-to = \"work/INBOX\""), delivering("layout = \"flat\"", "deliver-to = \"work/a/b\"")]
+    {
+        let config = parse(&text).expect("a configuration");
+        let of = |name: &str| config.accounts.iter().find(|(key, _)| key.as_str() == name).expect("it is there").1;
+        let queue = config.state_dir.join("old/queue");
+        assert_eq!(
+            (of("old").maildir.clone(), of("work").queues.clone()),
+            (queue.clone(), vec![("old".into(), queue)])
+        );
+        let to = of("old").deliver_to.clone().expect("a destination");
+        assert_eq!(
+            (to.account.as_str(), to.maildir, to.layout),
+            ("work", of("work").maildir.clone(), of("work").layout)
+        );
+        assert!(of("old").maildrop.as_ref().expect("a drop").remove.once_passed_on);
+    }
+    for (of_account, of_drop, expected) in [
+        (
+            "",
+            "deliver-to = \"work\"",
+            "write the name of an account and a mailbox of its server, such as \"work/INBOX\"",
+        ),
+        ("", "deliver-to = \"wrok/INBOX\"", "no other account \"wrok\" to deliver to; did you mean \"work/INBOX\"?"),
+        ("", "deliver-to = \"old/INBOX\"", "there is no other account \"old\""),
+        ("mode = \"mirror\"", "deliver-to = \"work/INBOX\"", "uploads no new mail"),
+        ("mailboxes = [\"INBOX\"]", "deliver-to = \"work/Old\"", "does not synchronise this mailbox; add it"),
+        ("", "deliver-to = \"work/INBOX\"\nmaildir = \"~/Mail/x\"", "`maildir` and `deliver-to` exclude each other"),
+        ("", "deliver-to = \"work/INBOX\"\nmailbox = \"x\"", "`mailbox` and `deliver-to` exclude each other"),
+        ("", "deliver-to = \"work/INBOX\"\nremove = { deleted-here = true }", "means nothing with `deliver-to`"),
+        ("", "deliver-to = \"work/INBOX\"\noversize = \"headers\"", "a stub is never uploaded"),
+    ] {
+        let found = problems(&delivering(of_account, of_drop));
+        assert!(found.len() == 1 && found[0].contains(expected), "{of_drop}: {found:?}");
+    }
+    let two = delivering("", "deliver-to = \"b/INBOX\"").replace("[account.work]", "[account.b]\ntype = \"pop3\"");
+    assert!(problems(&two).iter().any(|problem| problem.contains("takes no mail")), "{:?}", problems(&two));
+    assert_eq!(
+        problems(&with("deliver-to = \"a/INBOX\"")),
+        ["7:14: `deliver-to` means nothing for an account of type IMAP; take it out, or correct `type`"]
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod cuts;
 mod deleted;
+mod delivering;
 mod dovecot;
 mod fetching;
 mod memory;

@@ -24,6 +24,8 @@ pub struct Remove {
     pub larger_than: Option<u64>,
     /// Nothing sooner after it was fetched, in seconds.
     pub never_before: u64,
+    /// Nothing that is still in a queue: only what another server has.
+    pub once_passed_on: bool,
 }
 
 /// Why a message is removed.
@@ -51,6 +53,7 @@ impl Remove {
         larger_than: None,
         deleted_here: false,
         never_before: 0,
+        once_passed_on: false,
     };
 
     /// Tells whether what is there may stay, at least for a time.
@@ -73,7 +76,7 @@ pub fn removals(
     let mut found = BTreeMap::new();
     for (place, (uid, at)) in fetched.iter().rev().enumerate() {
         let (entry, age) = (all[uid], now.saturating_sub(*at));
-        if age < rules.never_before || !may_go(*uid, entry, picture, just, now) {
+        if age < rules.never_before || !may_go(*uid, entry, picture, just, (rules, now)) {
             continue;
         }
         let octets = entry.octets.or(entry.print.map(|print| print.size));
@@ -93,7 +96,7 @@ pub fn removals(
         let mut total = left.map(|(uid, _)| size(all[uid])).fold(0, u64::saturating_add);
         for (uid, at) in &fetched {
             let entry = all[uid];
-            let due = now.saturating_sub(*at) >= rules.never_before && may_go(*uid, entry, picture, just, now);
+            let due = now.saturating_sub(*at) >= rules.never_before && may_go(*uid, entry, picture, just, (rules, now));
             if total > most && due && !found.contains_key(uid) {
                 found.insert(*uid, Reason::BeyondTotal);
                 total = total.saturating_sub(size(entry));
@@ -107,7 +110,7 @@ pub fn removals(
 pub fn may_go_for_it(uid: Uid, ledger: &Ledger, picture: &Picture, rules: &Remove, now: u64) -> bool {
     ledger.get(uid).is_some_and(|entry| {
         let age = entry.fetched.map(|at| now.saturating_sub(at));
-        age.is_some_and(|age| age >= rules.never_before) && may_go(uid, entry, picture, &BTreeSet::new(), now)
+        age.is_some_and(|age| age >= rules.never_before) && may_go(uid, entry, picture, &BTreeSet::new(), (rules, now))
     })
 }
 
@@ -118,11 +121,12 @@ fn is_open(hold: Hold) -> bool {
 
 /// Tells whether the message is here for certain, or was until somebody took it away, and the server can be told which one
 /// is meant.
-fn may_go(uid: Uid, entry: &Entry, picture: &Picture, just: &BTreeSet<Uid>, now: u64) -> bool {
+fn may_go(uid: Uid, entry: &Entry, picture: &Picture, just: &BTreeSet<Uid>, (rules, now): (&Remove, u64)) -> bool {
     let waits = |pair: &Pair, now| {
         pair.hold.is_some_and(is_open) || pair.trouble.as_ref().is_some_and(|trouble| trouble.due > now)
     };
     let is_whole = match picture.uid(uid) {
+        Some(Known::Pair(_)) if rules.once_passed_on => false,
         Some(Known::Pair(pair)) => !(pair.name.is_stub() || pair.guessed || waits(pair, now)),
         Some(Known::Lone(lone)) => lone.why == Why::Kept,
         None => false,

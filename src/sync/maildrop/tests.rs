@@ -321,7 +321,7 @@ proptest! {
         never_before in 0u64..100,
     ) {
         let (everything, after, beyond_newest, beyond_total) = numbers;
-        let rules = Remove { everything, after, beyond_newest, beyond_total, larger_than, deleted_here: false, never_before };
+        let rules = Remove { everything, after, beyond_newest, beyond_total, larger_than, never_before, ..Remove::default() };
         let mut known = Ledger::default();
         let now = 1000;
         for (n, age) in (1..).zip(&ages) {

@@ -188,14 +188,27 @@ impl DropPass<'_> {
         }
     }
 
-    /// Every message in the other folders of the Maildir.
+    /// Every message in the other folders of the Maildir, and in the one that messages are passed on to.
     pub(super) async fn elsewhere(&mut self) -> Result<Elsewhere, Error> {
         let (Some(root), own, layout) = (self.root.clone(), self.path.clone(), self.job.layout) else {
             return Ok(Elsewhere::default());
         };
+        let destination = self.job.deliver_to.clone();
         blocking(move || {
             let mut found = Elsewhere { messages: Vec::new(), is_whole: true };
-            for path in discover(&root, layout)?.into_iter().filter(|path| *path != own) {
+            let others = discover(&root, layout)?.into_iter().filter(|path| *path != own);
+            let mut places: Vec<(Root, LocalPath)> = others.map(|path| (root.clone(), path)).collect();
+            if let Some(to) = destination {
+                match to.root() {
+                    Ok(Some(root)) => {
+                        places.extend(discover(&root, to.layout)?.into_iter().map(|path| (root.clone(), path)));
+                    }
+                    Ok(None) => {}
+                    Err(MaildirError::Unavailable(_) | MaildirError::Hostile { .. }) => found.is_whole = false,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            for (root, path) in places {
                 let folder = match Folder::open(&root, &path) {
                     Err(MaildirError::Unavailable(_)) => {
                         found.is_whole = false;

@@ -196,7 +196,9 @@ impl DropPass<'_> {
             };
             changes.push(Change::Uid(*uid, Some(known)));
             // What is not certain to be here as a whole is not fetched again, and never removed.
-            let fetched = Some(now).filter(|_| here.certain);
+            // Nor is what another account has, before its server is known to have it.
+            let is_ours = self.job.deliver_to.is_none() || name.is_some();
+            let fetched = Some(now).filter(|_| here.certain && is_ours);
             let turn = (*uid, Some(Entry { fetched, print: Some(*print), ..entry }));
             self.ledger.apply(turn.clone());
             entries.push(turn);

@@ -11,6 +11,7 @@ mod here;
 mod meet;
 mod plan;
 mod recovery;
+mod relay;
 mod remove;
 mod stubs;
 mod visit;

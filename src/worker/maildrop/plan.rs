@@ -81,6 +81,14 @@ impl DropPass<'_> {
                 actions.push(action);
             }
         }
+        if self.job.deliver_to.is_some() {
+            // That a file is missing in a queue is no word on what became of it.
+            let is_missing = |note: &Note| match &note.change {
+                Change::Uid(uid, Some(Known::Lone(lone))) => lone.why == Why::Kept && self.picture.pair(*uid).is_some(),
+                _ => false,
+            };
+            notes.retain(|note| !is_missing(note));
+        }
         // The newest is what people wait for.
         actions.sort_by_key(|action| Reverse(action.fetches()));
         self.settle_notes(notes, None).await?;

@@ -41,6 +41,7 @@ impl DropPass<'_> {
         let Planned { fetches, gone } = plan;
         let fetched = self.carry_out(fetches, &here).await?;
         self.clear_stubs(&here).await?;
+        self.relay(&here).await?;
         let delay = self.session.as_ref().map_or(0, |session| session.delay);
         let more = self.quirks.windowed && !fetched.is_empty() && delay <= PATIENCE;
         self.go_on()?;
