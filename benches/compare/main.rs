@@ -12,6 +12,8 @@
 mod cases;
 mod corpus;
 mod link;
+mod measure;
+mod message;
 mod sides;
 #[path = "../../tests/support/mod.rs"]
 mod support;

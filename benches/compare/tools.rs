@@ -1,11 +1,12 @@
 //! The two programs: their configurations, and running them with their time and memory taken.
 
+use crate::measure::measure;
 use crate::support::dovecot::{Dovecot, PASSWORD};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A program.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,25 +83,9 @@ impl Account {
         };
         command.env("HOME", self.home.path()).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(&said).expect("created"));
-        let began = Instant::now();
-        let mut child = command.spawn().expect("it starts");
-        let mut peak = 0;
-        let status = loop {
-            peak = peak_of(child.id()).unwrap_or(peak);
-            if let Some(status) = child.try_wait().expect("it is our child") {
-                break status;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        let took = began.elapsed();
+        let (status, took, peak) = measure(command);
         let said = fs::read_to_string(said).unwrap_or_default();
         assert!(status.success(), "{} failed: {said}", self.tool.name());
         (took, peak)
     }
-}
-
-fn peak_of(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
 }

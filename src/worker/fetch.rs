@@ -20,7 +20,7 @@ pub(super) const WINDOW: usize = 128;
 /// The host in the names of drafts, by which those that a crash left are known.
 pub(super) const DRAFTS: &str = "draft";
 /// Pieces of bodies that wait for the disk.
-pub(super) const IN_FLIGHT: usize = 32;
+pub(super) const IN_FLIGHT: usize = 16;
 
 impl Pass<'_> {
     pub(super) async fn fetch(
