@@ -268,6 +268,16 @@ impl Picture {
             && self.uids.values().all(|known| matches!(known, Known::Pair(pair) if is_agreed(pair)))
     }
 
+    /// Tells whether nothing in it waits, for time or for a person. What was left on one side for good may be there.
+    pub fn is_at_rest(&self) -> bool {
+        let is_left = |lone: &Lone| matches!(lone.why, Why::Kept | Why::Filtered(_));
+        self.lone_local.values().all(is_left)
+            && self.uids.values().all(|known| match known {
+                Known::Lone(lone) => is_left(lone),
+                Known::Pair(pair) => pair.hold.is_none() && pair.removing.is_none() && pair.trouble.is_none(),
+            })
+    }
+
     /// Tells whether something waits that no delta will name: the mailbox is then never "unchanged".
     pub fn has_due(&self, now: u64) -> bool {
         let lone_due = |lone: &Lone| match &lone.why {

@@ -12,6 +12,7 @@ use crate::sync::{Checkpoint, Glance, MailboxId, MailboxRecord, Picture};
 use crate::worker::observe::Observed;
 use crate::worker::pass::{Pass, blocking, is_audit_due, now, touches};
 use crate::worker::{Error, History, Job, Mode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -44,7 +45,7 @@ impl Pass<'_> {
     /// Which of these mailboxes need not be looked at.
     pub(super) async fn resting(&mut self, asked: &BTreeSet<MailboxId>) -> Result<BTreeSet<MailboxId>, Error> {
         let (state, rules) = (self.job.state(), rules(self.job));
-        let known = blocking(move || Ok(load(&state).filter(|rests| rests.rules == rules))).await?;
+        let known = blocking(move || Ok(load::<Rests>(&state).filter(|rests| rests.rules == rules))).await?;
         self.rests = known.map(|rests| rests.mailboxes).unwrap_or_default();
         let Some(root) = self.root.clone().filter(|_| self.history == History::Fits && !self.lists_all) else {
             return Ok(BTreeSet::new());
@@ -127,7 +128,8 @@ fn rules(job: &Job) -> String {
     format!("{:?} {:?} {:?} {:?}", job.policy, job.limits, job.keywords, job.endpoint.disabled_extensions)
 }
 
-fn load(state: &Path) -> Option<Rests> {
+/// Reads what was at rest; none if there is nothing that can be read.
+pub(super) fn load<T: DeserializeOwned>(state: &Path) -> Option<T> {
     let path = state.join(FILE);
     let size = fs::metadata(&path).ok()?.len();
     if size > MAX_SIZE {
@@ -136,7 +138,8 @@ fn load(state: &Path) -> Option<Rests> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn save(state: &Path, rests: &Rests) -> io::Result<()> {
+/// Writes down what is at rest.
+pub(super) fn save(state: &Path, rests: &impl Serialize) -> io::Result<()> {
     let draft = state.join(DRAFT);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(&serde_json::to_vec(rests).map_err(io::Error::other)?)?;

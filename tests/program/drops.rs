@@ -11,5 +11,6 @@ mod dovecot;
 mod fetching;
 mod memory;
 mod removing;
+mod resting;
 mod telling;
 mod world;

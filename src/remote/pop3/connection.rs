@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Commands that may wait for their answers at once.
-pub(super) const MAX_IN_FLIGHT: usize = 32;
+pub(super) const MAX_IN_FLIGHT: usize = 256;
 /// Octets that may be announced in answer to them.
 pub(super) const MAX_WEIGHT: u64 = 8 << 20;
 /// The octets of a list.

@@ -13,6 +13,7 @@ mod plan;
 mod recovery;
 mod relay;
 mod remove;
+mod rest;
 mod stubs;
 mod visit;
 
@@ -60,10 +61,11 @@ pub(super) async fn attempt(
     let mut pass = DropPass::new(job, wanted, mode, ground, events).await?;
     told.quirks = Some(pass.quirks);
     let done = pass.run(only).await;
-    let DropPass { record, picture, mut report, .. } = pass;
+    let DropPass { record, picture, mut report, rests, .. } = pass;
     if let Some(record) = record {
-        let (id, none) = (record.id, BTreeMap::new());
-        told.mailboxes = tell::mailboxes(&BTreeMap::from([(id, record)]), &BTreeMap::from([(id, picture)]), &none);
+        let (id, count) = (record.id, record.checkpoint.map_or(0, |checkpoint| checkpoint.messages));
+        let resting = rests.then_some((id, count)).into_iter().collect();
+        told.mailboxes = tell::mailboxes(&BTreeMap::from([(id, record)]), &BTreeMap::from([(id, picture)]), &resting);
     }
     told.uploads = Some(Uploads::default());
     report.held = told.mailboxes.iter().flat_map(|m| &m.held).map(|set| set.deletions).sum();
@@ -97,6 +99,8 @@ struct DropPass<'j> {
     ledger: Ledger,
     batches: Vec<Batch>,
     session: Option<Session>,
+    /// Nothing has changed since nothing was left to do.
+    rests: bool,
     /// How often a session that broke may be begun anew.
     retries: usize,
     report: Report,
@@ -111,14 +115,8 @@ impl<'j> DropPass<'j> {
         events: UnboundedSender<Event>,
     ) -> Result<Self, Error> {
         let store = ground.store.clone();
-        let known = move || {
-            let record = store.mailboxes()?.into_iter().next();
-            let id = record.as_ref().map(|record| record.id);
-            let picture = id.map_or(Ok(Picture::new()), |id| store.picture(id))?;
-            let ledger = id.map_or(Ok(Ledger::default()), |id| store.ledger(id))?;
-            Ok((record, picture, ledger, store.batches()?))
-        };
-        let (record, picture, ledger, batches) = blocking(known).await?;
+        let known = move || Ok((store.mailboxes()?.into_iter().next(), store.batches()?));
+        let (record, batches) = blocking(known).await?;
         let path = here::place(job, &wanted.mailbox)?;
         if let Some(record) = record.as_ref().filter(|record| record.name != wanted.mailbox) {
             return Err(Error::Refused(format!(
@@ -147,10 +145,11 @@ impl<'j> DropPass<'j> {
             names,
             record,
             path,
-            picture,
-            ledger,
+            picture: Picture::new(),
+            ledger: Ledger::default(),
             batches,
             session: None,
+            rests: false,
             retries: MAX_RETRIES,
             report: Report { notices: ground.notice.into_iter().collect(), ..Report::default() },
         })
@@ -170,14 +169,33 @@ impl<'j> DropPass<'j> {
             self.found_root().await?;
         }
         self.found_folder().await?;
+        let mut listed = None;
+        if let Some(rest) = self.at_rest().await? {
+            self.go_on()?;
+            let listing = self.open().await?;
+            if rest.is_of(&listing) {
+                self.rests = true;
+                return self.leave().await;
+            }
+            listed = Some(listing);
+        }
+        self.remember_all().await?;
         for _ in 0..MAX_VISITS {
             self.go_on()?;
             // The Maildir first, since a second look at it may have to wait, and no server waits for long.
             let Some(here) = self.look_here().await? else { return Ok(()) };
-            if !self.visit(here).await? {
+            if !self.visit(here, listed.take()).await? {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// Reads everything that is known of the drop: of one at rest nobody needs it.
+    async fn remember_all(&mut self) -> Result<(), Error> {
+        let Some(id) = self.record.as_ref().map(|record| record.id) else { return Ok(()) };
+        let store = self.store.clone();
+        (self.picture, self.ledger) = blocking(move || Ok((store.picture(id)?, store.ledger(id)?))).await?;
         Ok(())
     }
 

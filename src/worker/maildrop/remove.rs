@@ -11,8 +11,13 @@ use crate::worker::{Error, Event};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl DropPass<'_> {
-    /// Removes what the rules say, and what is `gone` here, and ends the session.
-    pub(super) async fn clear_out(&mut self, met: &Met, just: &BTreeSet<Uid>, gone: Vec<Action>) -> Result<(), Error> {
+    /// Removes what the rules say, and what is `gone` here, and ends the session; tells of how many it was asked.
+    pub(super) async fn clear_out(
+        &mut self,
+        met: &Met,
+        just: &BTreeSet<Uid>,
+        gone: Vec<Action>,
+    ) -> Result<usize, Error> {
         let mut actions = self.due(met, just, gone);
         if let Some(caution) = met.cautions.first() {
             if !actions.is_empty() && *caution != Caution::DoesNotAddUp {
@@ -23,7 +28,7 @@ impl DropPass<'_> {
             actions.clear();
         }
         let (Some(session), Some(id)) = (self.session.take(), self.record.as_ref().map(|record| record.id)) else {
-            return Ok(());
+            return Ok(0);
         };
         let listed = |action: &Action| match action {
             Action::DeleteRemote { uid, .. } => Some((*uid, session.messages.get(uid)?.clone())),
@@ -34,7 +39,7 @@ impl DropPass<'_> {
         if messages.is_empty() {
             // Nothing depends on the answer.
             let _ = session.transaction.quit().await;
-            return Ok(());
+            return Ok(0);
         }
         let work = |part: &[Action]| Work::Messages {
             mailbox: id,
@@ -69,7 +74,7 @@ impl DropPass<'_> {
         let (changes, entries) = (vec![(id, changes)], vec![(id, entries)]);
         self.settle(Settlement { closed, changes, entries, ..Settlement::default() }).await?;
         let _ = self.events.send(Event::Done { messages: messages.len(), octets: 0 });
-        Ok(())
+        Ok(messages.len())
     }
 
     /// What is remembered of a message that is gone from the drop: that it was here, should it ever be listed again. Its

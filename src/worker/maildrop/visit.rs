@@ -3,6 +3,7 @@
 use super::DropPass;
 use super::here::Here;
 use super::plan::Planned;
+use super::rest::digest;
 use crate::mail::{Uid, escape};
 use crate::remote::Endpoint;
 use crate::remote::error::Error as RemoteError;
@@ -26,9 +27,13 @@ pub(super) struct Session {
 const PATIENCE: u64 = 30;
 
 impl DropPass<'_> {
-    /// Makes one session; tells whether another one may show more.
-    pub(super) async fn visit(&mut self, here: Here) -> Result<bool, Error> {
-        let listing = self.open().await?;
+    /// Makes one session, or goes on in one whose messages were listed; tells whether another one may show more.
+    pub(super) async fn visit(&mut self, here: Here, listed: Option<Listing>) -> Result<bool, Error> {
+        let listing = match listed {
+            Some(listing) => listing,
+            None => self.open().await?,
+        };
+        let listed = digest(&listing);
         let met = self.meet(listing, &here).await?;
         if !self.batches.is_empty() && self.mode == Mode::Execute {
             self.recover(&here, &met).await?;
@@ -39,18 +44,30 @@ impl DropPass<'_> {
             return Ok(false);
         }
         let Planned { fetches, gone } = plan;
+        let is_idle = fetches.is_empty() && gone.is_empty();
         let fetched = self.carry_out(fetches, &here).await?;
         self.clear_stubs(&here).await?;
         self.relay(&here).await?;
         let delay = self.session.as_ref().map_or(0, |session| session.delay);
         let more = self.quirks.windowed && !fetched.is_empty() && delay <= PATIENCE;
         self.go_on()?;
-        self.clear_out(&met, &fetched, gone).await?;
+        let removed = self.clear_out(&met, &fetched, gone).await?;
+        if is_idle && removed == 0 {
+            self.note_rest(listed, &here, &met).await?;
+        }
         Ok(more)
     }
 
+    /// Ends the session; nothing depends on the answer.
+    pub(super) async fn leave(&mut self) -> Result<(), Error> {
+        if let Some(session) = self.session.take() {
+            let _ = session.transaction.quit().await;
+        }
+        Ok(())
+    }
+
     /// Opens a session and lists. What the server says of the next login is durable before anything else is done.
-    async fn open(&mut self) -> Result<Listing, Error> {
+    pub(super) async fn open(&mut self) -> Result<Listing, Error> {
         if self.mode == Mode::Execute {
             quiet::respect(&self.store, &self.events, &self.job.reins).await?;
         }

@@ -190,7 +190,7 @@ async fn octets_behind_the_last_reply_end_the_session() {
 
 #[tokio::test]
 async fn no_more_is_in_flight_than_the_window_allows() {
-    let messages: Vec<Message> = (1..=40).map(|n| Message { uidl: Some(uidl("x")), ..message_of(n, 10) }).collect();
+    let messages: Vec<Message> = (1..=320).map(|n| Message { uidl: Some(uidl("x")), ..message_of(n, 10) }).collect();
     let (ours, theirs) = duplex(1 << 16);
     let mut lines = login_script(FULL);
     // The server answers nothing before it has seen the whole window.
@@ -221,7 +221,7 @@ async fn no_more_is_in_flight_than_the_window_allows() {
     let mut transaction = greeted.login("u", "p").await.expect("a login");
     let fetched = fetch(&mut transaction, &messages).await;
     fetched.result.expect("fetched");
-    assert_eq!(fetched.landed.len(), 40);
+    assert_eq!(fetched.landed.len(), 320);
     drop(transaction);
     server.finish().await;
 }
