@@ -152,6 +152,12 @@ impl Account {
         (took, peak)
     }
 
+    /// What polls have long been used to: some quiet, and a look that found nothing.
+    pub fn rest(&self) {
+        std::thread::sleep(Duration::from_secs(5));
+        self.fetch();
+    }
+
     /// How many messages are here, and how many of them are not what the server has, byte for byte but for the line ends.
     pub fn altered(&self, dovecot: &Dovecot) -> (usize, usize) {
         let theirs = texts(&dovecot.user_maildir(&self.user));
