@@ -131,6 +131,13 @@ impl Account {
         let mut command = match self.tool {
             Tool::Mailtwin => with(env!("CARGO_BIN_EXE_mailtwin"), &["-c"]),
             Tool::Mpop => with("mpop", &["-Q", "-C"]),
+            // It refuses to deliver as root.
+            Tool::Getmail if rustix::process::geteuid().is_root() => {
+                chown_all(self.home.path());
+                let as_nobody = ["--reuid=nobody", "--regid=nogroup", "--clear-groups", "getmail"];
+                let place = self.home.path().display().to_string();
+                with("setpriv", &[&as_nobody[..], &["-q", "--getmaildir", &place, "--rcfile"]].concat())
+            }
             Tool::Getmail => {
                 with("getmail", &["-q", "--getmaildir", &self.home.path().display().to_string(), "--rcfile"])
             }
@@ -170,6 +177,12 @@ impl Account {
         }
         (count, altered)
     }
+}
+
+/// Gives everything there to nobody.
+fn chown_all(place: &Path) {
+    let changed = Command::new("chown").args(["-R", "nobody:nogroup"]).arg(place).status().expect("chown runs");
+    assert!(changed.success());
 }
 
 fn texts(folder: &Path) -> BTreeMap<[u8; 32], usize> {
