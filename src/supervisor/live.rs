@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 pub(super) const LISTENED: &str = "INBOX";
 /// A connection that lasted so long was a good one: another is made at once, or nearly, that not all come in one instant.
 const STEADY: Duration = Duration::from_secs(60);
-const AT_ONCE: Duration = Duration::from_secs(2);
+pub(super) const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// What is told of an account that is to be live.
 #[derive(Debug)]
@@ -74,9 +74,16 @@ impl Drop for Ear {
     }
 }
 
-/// Listens, again and again. It ends where the login is refused: the next pass that gets in begins another.
-pub(super) async fn keep_listening(job: Job, ear: u64, mut seed: u64, mut tell: impl FnMut(Told) + Send) {
+/// Listens after a while, again and again. It ends where the login is refused: the next pass that gets in begins another.
+pub(super) async fn keep_listening(
+    job: Job,
+    ear: u64,
+    after: Duration,
+    mut seed: u64,
+    mut tell: impl FnMut(Told) + Send,
+) {
     let (mut failures, mut notifies) = (0, true);
+    sleep(after).await;
     loop {
         let began = Instant::now();
         let mut hear = |heard| tell(Told::Heard { ear, heard });

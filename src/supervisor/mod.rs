@@ -13,6 +13,7 @@ mod notify;
 pub mod schedule;
 mod shell;
 pub mod status;
+mod whereabouts;
 mod work;
 mod world;
 

@@ -14,6 +14,7 @@ use super::live::Told;
 use super::notify::Notify;
 use super::schedule::{Command, Ending, Event, Health, Limits, Now, Schedule, Task};
 use super::status::{AccountView, Doing, Happened, Progress, What, in_one_line};
+use super::whereabouts::Whereabouts;
 use super::work::{Answer, Finished, Update, Updates, Work, carry_out};
 use super::world::{Received, Signals, uptime};
 use crate::maildir::Watch;
@@ -51,6 +52,7 @@ pub struct Supervisor {
     last_ear: u64,
     load: Load,
     notify: Notify,
+    whereabouts: Whereabouts,
     began: Now,
     /// A key for digests of secrets, which are kept in memory only.
     key: [u8; 32],
@@ -82,6 +84,8 @@ struct Running {
     progress: Progress,
     reins: Reins,
     abort: AbortHandle,
+    /// A person waits for it.
+    is_asked: bool,
 }
 
 enum Message {
@@ -130,6 +134,7 @@ impl Supervisor {
             last_ear: 0,
             load,
             notify,
+            whereabouts: Whereabouts::here(),
             began: uptime(),
             key,
             messages,
@@ -173,16 +178,24 @@ impl Supervisor {
                 pinged = now.max(every / 1000);
             }
             let wait = self.wait(now, pinged);
+            let mut is_to_look = false;
             tokio::select! {
                 biased;
                 signal = signals.next() => self.obey_signal(signal),
                 Some(message) = self.inbox.recv() => self.take(message),
                 Some(request) = self.requests.recv() => self.answer(request),
                 stirred = live::stirred(self.watch.as_ref()) => self.stirred(stirred),
+                () = self.whereabouts.stirred() => is_to_look = true,
                 () = tokio::time::sleep(wait) => {
+                    // After a sleep of the machine this ends, or it would have ended soon.
+                    is_to_look = true;
                     let commands = self.schedule.tick(self.now());
                     self.obey(commands);
                 }
+            }
+            let moved = if is_to_look { self.whereabouts.look() } else { None };
+            if let Some(moved) = moved.filter(|_| self.stopping.is_none()) {
+                self.moved(moved);
             }
             let is_time = self.now() >= self.shown + BETWEEN_VIEWS;
             if self.news == News::Urgent || (self.news == News::Some && is_time) {
@@ -291,6 +304,7 @@ impl Supervisor {
         let mut job = Job { lock, reins: reins.clone(), kept, flags_every, ..held.account.job.clone() };
         job.connections -= usize::from(held.may_listen());
         let cover = self.accounts.get(&name).and_then(|held| self.cover(held));
+        let is_asked = updates.is_some();
         let (events, mut moved) = unbounded_channel();
         let (messages, account) = (self.messages.clone(), name.clone());
         let (asked, tell) = (updates.clone(), messages.clone());
@@ -318,7 +332,7 @@ impl Supervisor {
         });
         let doing = if is_loan { Doing::Lent } else { Doing::Connecting };
         let (began, progress) = (self.now(), Progress { doing, ..Progress::default() });
-        self.running.insert(name.clone(), Running { began, before, progress, reins, abort });
+        self.running.insert(name.clone(), Running { began, before, progress, reins, abort, is_asked });
         self.happen(Some(name), What::Began, if is_loan { "lent to another process" } else { "looked at" });
     }
 
@@ -332,7 +346,7 @@ impl Supervisor {
                     held.hooks.touched(messages);
                 }
                 if event == worker::Event::CanListen {
-                    self.listen(&account);
+                    self.listen(&account, Duration::ZERO);
                 }
                 self.on(&account, Event::Progressed);
             }

@@ -5,7 +5,7 @@ use crate::scenarios::Host as _;
 use crate::scenarios::dovecot::Client;
 use crate::support::bench::{Bench, USER, message};
 use crate::support::dovecot::{self, Dovecot, Settings};
-use crate::support::server::{Profile, StoreMode};
+use crate::support::server::{Act, Profile, StoreMode, When};
 use std::fs;
 use std::path::Path;
 
@@ -132,6 +132,30 @@ fn a_connection_that_listens_is_made_again_when_it_breaks() {
     daemon.until("that it listens again", || count(&bench, "IDLE") == 2);
     bench.server.deliver(USER, "INBOX", message(2), &[]);
     daemon.until("what came then", || bench.count("INBOX") == 3);
+}
+
+#[test]
+fn a_machine_that_is_somewhere_else_makes_its_connections_anew() {
+    let bench = bench("");
+    bench.fill(1);
+    let network = bench.home.path().join("network");
+    fs::write(&network, "192.0.2.7").expect("written");
+    // The server never hears of the first connection that listens, and does not say so.
+    bench.server.rule(When::verb("IDLE").nth(1), Act::Blackhole);
+    let daemon = Daemon::start_with(&bench, |command| {
+        command.env("MAILTWIN_NETWORK", &network);
+    });
+    daemon.until("the first", || bench.count("INBOX") == 1);
+    daemon.until("that it listens", || count(&bench, "IDLE") == 1);
+    // No way at all is no other way.
+    fs::write(&network, "").expect("written");
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    assert_eq!(count(&bench, "IDLE"), 1);
+    fs::write(&network, "198.51.100.7").expect("written");
+    daemon.until("that it listens again", || count(&bench, "IDLE") == 2);
+    assert!(daemon.log().contains("every connection is made anew"), "{}", daemon.log());
+    bench.server.deliver(USER, "INBOX", message(1), &[]);
+    daemon.until("what came then", || bench.count("INBOX") == 2);
 }
 
 #[test]

@@ -127,6 +127,13 @@ impl Account {
                 self.listening = false;
                 self.hurry(now + spread(Duration::ZERO, RETURN, seed));
             }
+            Event::Moved => {
+                self.listening = false;
+                if self.health == Health::Passing {
+                    self.failures = 0;
+                }
+                self.hurry(now + spread(Duration::ZERO, RETURN, seed));
+            }
             Event::Now => self.hurry(now),
             Event::Asked(ticket) => self.tickets.push_back(ticket),
             Event::Paused => {

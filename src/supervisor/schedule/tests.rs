@@ -209,6 +209,28 @@ fn a_server_that_is_back_is_looked_at_as_before() {
 }
 
 #[test]
+fn a_machine_that_is_somewhere_else_tries_again_what_failed_and_not_all_in_one_instant() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..40).map(|n| format!("a{n}")).collect();
+    names.iter().for_each(|name| world.add(name, ms(100), failed(Health::Passing)));
+    world.after(24 * HOUR);
+    let before: usize = names.iter().map(|name| world.count(name)).sum();
+    world.ends.extend(names.iter().map(|name| (name.clone(), (ms(100), good()))));
+    names.iter().for_each(|name| world.on(name, Event::Moved));
+    let begun = |world: &World| names.iter().map(|name| world.count(name)).sum::<usize>() - before;
+    world.after(ms(500));
+    assert!((1..names.len()).contains(&begun(&world)), "{}", begun(&world));
+    world.after(ms(2_000));
+    assert_eq!(begun(&world), names.len());
+    assert!(names.iter().all(|name| world.condition(name) == Condition::Idle));
+    world.add("refused", ms(100), failed(Health::Login));
+    world.after(HOUR);
+    world.on("refused", Event::Moved);
+    world.after(HOUR);
+    assert_eq!(world.count("refused"), 1);
+}
+
+#[test]
 fn a_server_that_asks_for_time_gets_it() {
     let mut world = World::new();
     let hint = Some(20 * MINUTE);

@@ -49,6 +49,8 @@ pub enum Event {
     Listening,
     /// The server does not any more.
     LostLink,
+    /// The machine is somewhere else: what failed may work now.
+    Moved,
     /// A person wants it to be looked at now, without waiting for that.
     Now,
     /// A person wants something done, and waits for it.

@@ -2,14 +2,17 @@
 
 use super::{Message, Supervisor};
 use crate::maildir::{Blind, Stirred, Watch};
+use crate::supervisor::backoff::{next, spread};
 use crate::supervisor::held::{Held, sentence};
-use crate::supervisor::live::{Cover, Ear, LISTENED, Told, keep_listening};
+use crate::supervisor::live::{AT_ONCE, Cover, Ear, LISTENED, Told, keep_listening};
 use crate::supervisor::schedule::Event;
+use crate::supervisor::whereabouts::Moved;
 use crate::sync::Side;
 use crate::worker::{Heard, Job, Kept, Reins};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Waits until something stirs in a Maildir; for ever without a watch. Cancel safe.
 pub(super) async fn stirred(watch: Option<&Arc<Watch>>) -> io::Result<BTreeSet<Stirred>> {
@@ -51,8 +54,34 @@ impl Supervisor {
         }
     }
 
-    /// Has the server of an account listened to, which was let in a moment ago and can tell.
-    pub(super) fn listen(&mut self, name: &str) {
+    /// Makes every connection anew, for the machine is somewhere else; not all in one instant.
+    pub(super) fn moved(&mut self, moved: Moved) {
+        let why = match moved {
+            Moved::Slept(for_long) => {
+                format!(
+                    "this machine slept for {}",
+                    humantime::format_duration(Duration::from_secs(for_long.as_secs()))
+                )
+            }
+            Moved::Network => "the way into the network is another one".to_owned(),
+        };
+        tracing::info!("{why}; every connection is made anew.");
+        for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
+            if self.running.get(&name).is_some_and(|running| !running.is_asked) {
+                self.pull(&name, Reins::cut);
+            }
+            let Some(held) = self.accounts.get_mut(&name) else { continue };
+            held.kept.let_go();
+            if held.ear.take().is_some() {
+                let mut seed = fastrand::u64(..);
+                self.listen(&name, spread(Duration::ZERO, AT_ONCE, next(&mut seed)));
+            }
+            self.on(&name, Event::Moved);
+        }
+    }
+
+    /// Has the server of an account listened to after a while, which let us in before and can tell.
+    pub(super) fn listen(&mut self, name: &str, after: Duration) {
         let is_ending = self.stopping.is_some();
         let may_begin = |held: &&mut Held| !is_ending && held.may_listen() && held.ear.is_none();
         let Some(held) = self.accounts.get_mut(name).filter(may_begin) else {
@@ -65,7 +94,7 @@ impl Supervisor {
             let _ = messages.send(Message::Live { account: account.clone(), told });
         };
         let job = Job { lock: None, reins: Reins::default(), kept: None, ..held.account.job.clone() };
-        let task = tokio::spawn(keep_listening(job, number, fastrand::u64(..), tell)).abort_handle();
+        let task = tokio::spawn(keep_listening(job, number, after, fastrand::u64(..), tell)).abort_handle();
         held.ear = Some(Ear { number, is_listening: false, reason: None, task });
     }
 
