@@ -9,6 +9,8 @@ use crate::store::{self, Lock};
 use crate::supervisor::{Account, Load, Notify, Supervisor};
 use crate::worker::Job;
 use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::set_no_new_privs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,8 +40,7 @@ pub(super) fn run(
     (named, environment): (Option<PathBuf>, Environment),
     output: &Output,
 ) -> Result<Exit, Failure> {
-    // Whatever is made from now on is for its owner alone.
-    rustix::process::umask(Mode::from_raw_mode(0o077));
+    lock_down();
     let _lock = lock(&config)?;
     let mut listener = listen(&config)?;
     let shown = |path: &Path| escape(path.as_os_str().as_encoded_bytes());
@@ -87,6 +88,24 @@ pub(super) fn run(
     // The socket goes with the task that serves it.
     runtime.shutdown_timeout(LAST_THREADS);
     ended.map(|()| Exit::Done).map_err(|reason| Failure::new(Exit::Failed, reason))
+}
+
+/// Takes from this process what it never needs, before it has threads; what it starts inherits that.
+fn lock_down() {
+    // Whatever is made from now on is for its owner alone.
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    let tell = |what: &str, done: rustix::io::Result<()>| {
+        if let Err(error) = done {
+            tracing::debug!("{what} is not possible here: {error}.");
+        }
+    };
+    // Its memory holds secrets: it is left in no file, and read by no other process of the same user.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    tell("to leave no core behind", setrlimit(Resource::Core, none));
+    tell("to keep its memory to itself", set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    tell("to give up new privileges", set_no_new_privs(true));
+    let files = getrlimit(Resource::Nofile);
+    tell("to open more files", setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }));
 }
 
 /// One daemon works in a state directory.

@@ -8,6 +8,7 @@ mod process;
 mod runs;
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 mod talks;

@@ -255,3 +255,19 @@ fn where_flags_are_not_told_they_are_listed_by_time_the_newest_always_and_all_wh
     daemon.ask(&["sync"]).is(0, "1 with other flags");
     assert_eq!(flagged("Lists"), 1);
 }
+
+#[test]
+fn it_gives_up_what_it_never_needs() {
+    let bench = Bench::mirrored(Profile::full(), 1);
+    let daemon = Daemon::start(&bench);
+    let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", daemon.child.id())).expect("a child of ours");
+    assert!(read("status").contains("NoNewPrivs:\t1"));
+    let limits = read("limits");
+    let limit = |name: &str| -> Vec<String> {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect("a limit");
+        line.split_whitespace().take(2).map(str::to_owned).collect()
+    };
+    assert_eq!(limit("Max core file size"), ["0", "0"]);
+    let files = limit("Max open files");
+    assert_eq!(files[0], files[1]);
+}

@@ -367,10 +367,15 @@ impl Server {
 
     /// Closes every connection at once and waits for the sessions to end.
     pub fn disconnect_all(&self) {
+        self.sever_all();
+        self.wait_until_alone();
+    }
+
+    /// Closes every connection at once. Of clients that come back at once there is always one.
+    pub fn sever_all(&self) {
         for stream in self.shared.lock().sessions.values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        self.wait_until_alone();
     }
 }
 
