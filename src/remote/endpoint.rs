@@ -102,7 +102,7 @@ pub enum Security {
 }
 
 /// What is trusted, and what we show.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsOptions {
     /// A PEM file of authorities that are trusted besides the system's.
     pub ca: Option<PathBuf>,

@@ -80,7 +80,7 @@ async fn reach_on(endpoint: &Endpoint, line: &Lifeline) -> Result<Reached, Error
     // The system's authorities are hundreds of files: they are read only where somebody has to be trusted.
     let tls = match endpoint.security {
         Security::Plaintext { .. } => tls::Tls::none(),
-        Security::Implicit | Security::StartTls => tls::Tls::new(&endpoint.tls)?,
+        Security::Implicit | Security::StartTls => tls::Tls::shared(&endpoint.tls)?,
     };
     let connected = connect::open(endpoint, Protocol::Imap, &tls).await?;
     let (peer, protection, confidential) = (connected.peer, connected.protection, connected.confidential);

@@ -19,11 +19,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem};
 use rustls::{ClientConfig, RootCertStore};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls};
 
-/// A client configuration, built once for an account; cloning is cheap.
+/// A client configuration; cloning is cheap.
 #[derive(Clone)]
 pub struct Tls {
     /// Absent where there is nothing to trust: then only connections without TLS can be made.
@@ -31,7 +32,39 @@ pub struct Tls {
     min_version: TlsVersion,
 }
 
+/// So long a configuration that was built serves further connections: authorities change, but not from one to the next.
+const FRESH: Duration = Duration::from_secs(60 * 60);
+
+/// What was built of late, since many accounts trust the same, and what they trust takes more memory than all else of a
+/// connection.
+static BUILT: Mutex<Vec<Built>> = Mutex::new(Vec::new());
+
+struct Built {
+    options: TlsOptions,
+    at: Instant,
+    tls: Tls,
+}
+
 impl Tls {
+    /// One that was built for the same options within the last hour, or a new one; what it remembers of sessions is shared
+    /// then. What shows a certificate of its own is always new.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn shared(options: &TlsOptions) -> Result<Self, OptionsError> {
+        if options.client.is_some() {
+            return Self::new(options);
+        }
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        built.retain(|built| built.at.elapsed() < FRESH);
+        if let Some(known) = built.iter().find(|built| built.options == *options) {
+            return Ok(known.tls.clone());
+        }
+        let tls = Self::new(options)?;
+        built.push(Built { options: options.clone(), at: Instant::now(), tls: tls.clone() });
+        Ok(tls)
+    }
+
     /// Reads the system's authorities (`SSL_CERT_FILE` replaces them) and the files that `options` names.
     ///
     /// Reads files: do not call it on an async thread that others need. A system without authorities is no error

@@ -58,7 +58,7 @@ async fn reach_on(endpoint: &Endpoint, line: &Lifeline) -> Result<Reached, Error
     // The system's authorities are hundreds of files: they are read only where somebody has to be trusted.
     let tls = match endpoint.security {
         Security::Plaintext { .. } => Tls::none(),
-        Security::Implicit | Security::StartTls => Tls::new(&endpoint.tls)?,
+        Security::Implicit | Security::StartTls => Tls::shared(&endpoint.tls)?,
     };
     let connected = connect::open(endpoint, Protocol::Pop3, &tls).await?;
     let (peer, protection, confidential) = (connected.peer, connected.protection, connected.confidential);

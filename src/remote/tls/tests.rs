@@ -294,3 +294,16 @@ fn nonces_differ_and_fit_into_scram() {
     assert_ne!(nonce(), nonce());
     assert!(nonce().len() == 24 && nonce().bytes().all(|byte| byte.is_ascii_graphic() && byte != b','));
 }
+
+#[test]
+fn what_is_trusted_is_built_once_for_all_that_trust_the_same() {
+    let same = |a: &Tls, b: &Tls| {
+        let config = |tls: &Tls| tls.connector.as_ref().map(|connector| Arc::as_ptr(connector.config()));
+        config(a).is_some() && config(a) == config(b)
+    };
+    let pinned = |byte: u8| TlsOptions { pin: Some(Pin([byte; 32])), ..TlsOptions::default() };
+    let shared = |options: &TlsOptions| Tls::shared(options).expect("built");
+    assert!(same(&shared(&pinned(251)), &shared(&pinned(251))));
+    assert!(!same(&shared(&pinned(251)), &shared(&pinned(252))));
+    assert!(!same(&Tls::new(&pinned(251)).expect("built"), &shared(&pinned(251))));
+}
