@@ -23,7 +23,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::PollSender;
 
-/// What is read from the stream at once.
+/// What is read from the stream at once: little by a connection that waits, of which there may be thousands,
+const LEAST: usize = 4 << 10;
+/// and more with each read that was filled.
 const READ: usize = 64 << 10;
 /// What is read ahead while the server does not take what we write.
 const READ_AHEAD: usize = 1 << 20;
@@ -55,6 +57,8 @@ pub(super) enum Fault {
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
     input: BytesMut,
+    /// What is read next time, in octets.
+    room: usize,
     ended: bool,
     framer: Framer,
     /// The digest that async-imap is to read next, and how much of it it has.
@@ -81,6 +85,7 @@ impl Wire {
         Self {
             stream: Box::new(stream),
             input: BytesMut::new(),
+            room: LEAST,
             ended: false,
             framer: Framer::new(),
             digest: Vec::new(),
@@ -181,7 +186,7 @@ impl Wire {
     /// Reads more from the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let start = self.input.len();
-        self.input.resize(start + READ, 0);
+        self.input.resize(start + self.room, 0);
         let mut buffer = ReadBuf::new(&mut self.input[start..]);
         let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
         let read = buffer.filled().len();
@@ -189,6 +194,13 @@ impl Wire {
         if polled.is_ready() {
             self.silence.end();
             self.ended |= read == 0;
+            if read == self.room {
+                self.room = READ.min(2 * self.room);
+            }
+        } else if self.input.is_empty() {
+            // A burst is over; the next one may be hours away.
+            self.input = BytesMut::new();
+            self.room = LEAST;
         }
         polled
     }
