@@ -69,6 +69,8 @@ fn main() {
     let program = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailtwin"));
         command.arg("-c").arg(place.join("configuration")).env("RUNTIME_DIRECTORY", place.join("run"));
+        // As the units have it.
+        command.env("MALLOC_MMAP_THRESHOLD_", "131072");
         command
     };
     let log = fs::File::create(place.join("log")).expect("made");

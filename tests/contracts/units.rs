@@ -78,6 +78,7 @@ fn the_units_start_and_stop_the_program_as_it_wants_it() {
             "ExecReload=/bin/kill -HUP $MAINPID",
             "Restart=on-failure",
             "RestartPreventExitStatus=2 78",
+            "Environment=MALLOC_MMAP_THRESHOLD_=131072",
             "UMask=0077",
             "NoNewPrivileges=yes",
         ] {
