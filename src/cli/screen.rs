@@ -89,7 +89,11 @@ impl Scene {
                     let next = view.next.map_or_else(String::new, |next| format!("{}: ", ahead(0, next)));
                     format!("{next}{}", harmless(reason))
                 }
-                (None, None) => view.next.map_or_else(String::new, |next| format!("next look {}", ahead(0, next))),
+                (None, None) => {
+                    let next = view.next.map_or_else(String::new, |next| format!("next look {}", ahead(0, next)));
+                    let why = view.not_live.as_ref().map_or_else(String::new, |why| format!("; {}", harmless(why)));
+                    next + &why
+                }
             };
             let text = format!("{:name$}  {state:<16}  {messages:>8}  {waiting:>7}  {now}", cut(&view.account, name));
             lines.push(Line::of(style, text));
@@ -244,6 +248,7 @@ mod tests {
             account: account.into(),
             condition,
             reason: None,
+            not_live: None,
             next: Some(240),
             failures: 0,
             progress: None,

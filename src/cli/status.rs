@@ -117,6 +117,10 @@ fn lines(status: &AccountStatus, view: Option<&AccountView>, now: u64, output: &
     let reason = view.filter(|view| view.condition != Condition::Held).and_then(|view| view.reason.as_ref());
     let is_told = |reason: &&String| status.last_error.as_ref() == Some(*reason) || !status.left_out.is_empty();
     lines.extend(reason.filter(|reason| !is_told(reason)).map(|reason| format!("  {}", harmless(reason))));
+    // Else it is told already why nothing is heard.
+    let is_well = |view: &&AccountView| view.reason.is_none();
+    let not_live = view.filter(is_well).and_then(|view| view.not_live.as_ref());
+    lines.extend(not_live.map(|why| format!("  {}", harmless(why))));
     lines.extend(
         status.left_out.iter().map(|LeftOut { name, reason }| format!("  {}: {}", harmless(name), harmless(reason))),
     );
@@ -310,6 +314,7 @@ mod tests {
             account: "work".into(),
             condition,
             reason: None,
+            not_live: None,
             next,
             failures: 2,
             progress,
@@ -327,6 +332,14 @@ mod tests {
             let shown = lines(&status, Some(&view), 1_700_000_000, &Output::of_process(Manner::default()));
             assert_eq!(shown, [format!("work: ok; {words}")]);
         }
+        let blind = AccountView {
+            not_live: Some("changes in its Maildir are not noticed at once: it lies afar".into()),
+            ..view(Condition::Idle, Some(200), None)
+        };
+        let status = AccountStatus { state: State::Ok, ..AccountStatus::never_synced("work") };
+        let shown = lines(&status, Some(&blind), 1_700_000_000, &Output::of_process(Manner::default()));
+        let why = "  changes in its Maildir are not noticed at once: it lies afar";
+        assert_eq!(shown, ["work: ok; next look in 3m", why]);
     }
 
     #[test]

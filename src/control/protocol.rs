@@ -167,6 +167,7 @@ mod tests {
             account: "work".into(),
             condition: Condition::NeedsLogin,
             reason: Some("refused".into()),
+            not_live: None,
             next: None,
             failures: 1,
             progress: None,

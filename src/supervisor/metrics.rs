@@ -184,6 +184,7 @@ mod tests {
             account: "wo\"rk".into(),
             condition: Condition::Waiting,
             reason: Some("no network".into()),
+            not_live: None,
             next: None,
             failures: 1,
             progress: None,

@@ -46,6 +46,9 @@ pub struct AccountView {
     pub condition: Condition,
     /// Why, if something is wrong; a clause.
     pub reason: Option<String>,
+    /// Why it is not noticed at once when something changes, if it is to be; a clause.
+    #[serde(default)]
+    pub not_live: Option<String>,
     /// In how many seconds it is looked at next by itself.
     pub next: Option<u64>,
     /// How often it has failed in a row.
@@ -205,6 +208,7 @@ mod tests {
             account: account.into(),
             condition,
             reason: None,
+            not_live: None,
             next: None,
             failures: 0,
             progress: None,

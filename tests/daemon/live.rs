@@ -260,3 +260,22 @@ fn a_server_that_tells_of_the_inbox_alone_is_asked_for_the_rest() {
     bench.server.deliver(USER, "Later", message(2), &[]);
     daemon.until("what is new in it", || bench.count("Later") == 1);
 }
+
+#[test]
+fn why_changes_are_not_noticed_at_once_stands_in_the_status() {
+    let bench = bench("");
+    bench.fill(1);
+    // The connection that listens is the only one that changes nothing.
+    bench.server.rule(When::verb("EXAMINE"), Act::No("UNAVAILABLE", "not now"));
+    let daemon = Daemon::start(&bench);
+    daemon.until("the first", || bench.count("INBOX") == 1);
+    let why = "  what is new on the server is not noticed at once: ";
+    daemon.until("why", || daemon.ask(&["status"]).out.contains(why));
+    let said = daemon.ask(&["status", "--json"]).out;
+    assert!(said.contains("\"not_live\""), "{said}");
+    bench.server.clear_rules();
+    daemon.until("that it listens", || {
+        let said = daemon.ask(&["status"]).out;
+        said.contains("; live") && !said.contains("not noticed at once")
+    });
+}

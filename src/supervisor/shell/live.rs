@@ -39,6 +39,20 @@ impl Supervisor {
         self.watch.as_ref().filter(|_| held.account.live).map(|watch| Cover::of(watch, &held.account.job))
     }
 
+    /// Why it is not noticed at once when something changes in an account, if it is to be; a clause.
+    pub(super) fn not_live(&self, held: &Held) -> Option<String> {
+        if !held.account.live || held.paused {
+            return None;
+        }
+        let blind = match (&self.watch, &held.blind) {
+            (None, _) => Some("the system gives no inotify instance".to_owned()),
+            (Some(_), blind) => blind.as_ref().map(Blind::to_string),
+        };
+        let blind = blind.map(|why| format!("changes in its Maildir are not noticed at once: {why}"));
+        let deaf = held.ear.as_ref().and_then(|ear| ear.reason.as_ref());
+        blind.or_else(|| deaf.map(|why| format!("what is new on the server is not noticed at once: {why}")))
+    }
+
     /// Takes in what stirred in Maildirs.
     pub(super) fn stirred(&mut self, stirred: io::Result<BTreeSet<Stirred>>) {
         match stirred {

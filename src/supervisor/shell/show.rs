@@ -45,6 +45,7 @@ impl Supervisor {
                 account: account.to_owned(),
                 condition,
                 reason: self.accounts.get(account).and_then(|held| held.reason.clone()),
+                not_live: self.accounts.get(account).and_then(|held| self.not_live(held)),
                 next: next.map(|next| next.as_secs()),
                 failures,
                 progress: self.running.get(account).map(|running| running.progress.clone()),
