@@ -1,6 +1,7 @@
 //! Which listed message is which known one.
 //!
-//! A unique-id decides where a message has one of its own. Where it is new although known messages are missing, or where
+//! A unique-id decides where a message has one of its own; but servers that count from 1 give an id once more when they are
+//! set up anew, so of what was away, or has another size, the header has to agree. Where it is new although known messages are missing, or where
 //! there is none, the header decides: servers give all messages new names when they are restored or moved. In doubt a
 //! message is new, and comes twice rather than not at all.
 
@@ -84,7 +85,7 @@ pub fn questions(ledger: &Ledger, listed: &[Listed], adopting: bool) -> Vec<usiz
     };
     let is_asked = |l: &Listed| match by_name(ledger, l) {
         _ if l.uidl.is_none() => true,
-        Some(uid) => adopting && never_came(ledger, uid),
+        Some(uid) => (adopting && never_came(ledger, uid)) || ledger.get(uid).is_some_and(|e| may_be_another(e, l)),
         None => adopting || any_near(l.octets),
     };
     listed.iter().enumerate().filter(|(_, l)| is_asked(l)).map(|(place, _)| place).collect()
@@ -114,7 +115,8 @@ pub fn identify(
                 continue;
             }
         };
-        match ledger.find(&name).filter(|uid| ledger.get(*uid).is_some_and(|entry| is_that(&name, entry))) {
+        let is_it = |entry: &Entry| is_that(&name, entry) && !is_another(entry, l, looks.get(&place));
+        match ledger.find(&name).filter(|uid| ledger.get(*uid).is_some_and(is_it)) {
             Some(uid) => drop(found.known.insert(place, uid)),
             None => drop(unknown.insert(place, name)),
         }
@@ -146,6 +148,26 @@ fn is_that(name: &Name, entry: &Entry) -> bool {
         Name::Unique(_) => true,
         Name::Alike(looks, _) => looks.message_id.is_some() || entry.vanished.is_none(),
     }
+}
+
+/// Tells whether the name alone does not say that this is the message that was fetched under it.
+fn may_be_another(entry: &Entry, listed: &Listed) -> bool {
+    entry.fetched.is_some() && (entry.vanished.is_some() || has_another_size(entry, listed))
+}
+
+/// Tells whether a message has the name of one that was fetched, and is another one.
+fn is_another(entry: &Entry, listed: &Listed, looks: Option<&Looks>) -> bool {
+    may_be_another(entry, listed)
+        && match (looks, &entry.print) {
+            (Some(looks), Some(print)) => looks.header != print.header,
+            // Nobody can tell; what was never away hardly is, and of the rest it had better come twice.
+            _ => entry.vanished.is_some() && (listed.octets.is_none() || has_another_size(entry, listed)),
+        }
+}
+
+/// Sizes are estimates; they change when a server counts more exactly, as some do after the first time.
+fn has_another_size(entry: &Entry, listed: &Listed) -> bool {
+    entry.octets.zip(listed.octets).is_some_and(|(before, now)| before != now)
 }
 
 /// The fetched messages that are not among those present, with their looks.

@@ -65,11 +65,37 @@ fn looks_at(ledger: &Ledger, drop: &[Listed], of: impl Fn(usize) -> Looks) -> Id
 
 #[test]
 fn what_has_the_name_of_a_known_message_is_that_one_in_any_order() {
-    let drop = [listed("a3", 1), listed("b", 9_999), listed("a1", 1)];
+    let size = message(1).len() as u64;
+    let drop = [listed("a3", size), listed("b", 9_999), listed("a1", size)];
     assert_eq!(questions(&ledger(3), &drop, false), Vec::<usize>::new(), "nothing known looks like the new one");
     let found = identify(&ledger(3), &drop, &BTreeMap::new(), &[]);
     assert_eq!(found.known, BTreeMap::from([(0, uid(3)), (2, uid(1))]));
     assert_eq!(found.new, BTreeMap::from([(1, unique("b"))]));
+}
+
+#[test]
+fn a_name_that_was_given_once_more_is_that_of_another_message() {
+    let size = message(1).len() as u64;
+    let away = |octets| {
+        let mut known = ledger(2);
+        known.apply((uid(1), Some(Entry { vanished: Some(2000), ..entry(unique("a1"), Some(1000), 1) })));
+        (known, [listed("a1", octets), listed("a2", size)])
+    };
+    for (what, (known, drop), of, is_new) in [
+        ("was away, and came back", away(size), Some(1), false),
+        ("was away, and came back at another size", away(size + 99), Some(1), false),
+        ("was away, and another one came", away(size), Some(7), true),
+        ("was away, and nobody shows the header", away(size), None, false),
+        ("was away, and nobody shows the header of what has another size", away(size + 99), None, true),
+        ("was never away, and has another size", (ledger(2), [listed("a1", 7), listed("a2", size)]), Some(1), false),
+        ("another one at once", (ledger(2), [listed("a1", 7), listed("a2", size)]), Some(7), true),
+        ("was never away, and nobody shows", (ledger(2), [listed("a1", 7), listed("a2", size)]), None, false),
+    ] {
+        assert_eq!(questions(&known, &drop, false), [0], "{what}");
+        let found = identify(&known, &drop, &of.map(|n| (0, looks(n))).into_iter().collect(), &[]);
+        assert_eq!((found.new.contains_key(&0), found.known.contains_key(&1)), (is_new, true), "{what}");
+        assert!(found.renamed.is_empty(), "{what}");
+    }
 }
 
 #[test]
@@ -142,8 +168,8 @@ fn what_is_not_listed_ages_and_is_known_when_it_comes_back() {
     assert_eq!(view(&known, &picture(30), &nobody, 5000 + 31 * DAY).messages().len(), 0);
     assert_eq!(sightings(&known, &nobody, WHOLE, 5000 + 179 * DAY), []);
     assert!(sightings(&known, &nobody, WHOLE, 5001 + 180 * DAY).iter().all(|(_, entry)| entry.is_none()));
-    let drop: Vec<Listed> = (1..=30).map(|n| listed(&format!("a{n}"), 1)).collect();
-    let back = looks_at(&known, &drop, |_| looks(99));
+    let drop: Vec<Listed> = (1..=30).map(|n| listed(&format!("a{n}"), message(n).len() as u64)).collect();
+    let back = looks_at(&known, &drop, |place| looks(place as u32 + 1));
     assert_eq!((back.known.len(), back.new.len()), (30, 0));
     let present: BTreeSet<Uid> = back.known.into_values().collect();
     let back = sightings(&known, &present, WHOLE, 7000);

@@ -5,7 +5,7 @@
 //! person.
 
 use super::DropPass;
-use super::here::Here;
+use super::here::{Elsewhere, Here};
 use super::meet::Met;
 use super::plan::deleted;
 use crate::mail::{BaseName, Fingerprint, Flags, escape};
@@ -41,20 +41,45 @@ impl DropPass<'_> {
         let Some(record) = self.record.clone().filter(|_| met.cautions.is_empty() && !missing.is_empty()) else {
             return Ok(Vec::new());
         };
-        let others = self.elsewhere().await?;
-        if !others.is_whole {
-            let reason = "a folder of the Maildir went away while it was looked at; what was deleted here is not removed from \
-                          the server in this run";
-            self.leave_out(escape(self.shown()), reason, true);
-            return Ok(Vec::new());
+        let mut notes = Vec::new();
+        // Twice: a message that moves from one folder to another while they are looked at is seen in neither.
+        for _ in 0..2 {
+            if missing.is_empty() {
+                break;
+            }
+            let others = self.elsewhere().await?;
+            if !others.is_whole {
+                let reason = "a folder of the Maildir went away while it was looked at; what was deleted here is not removed \
+                              from the server in this run";
+                self.leave_out(escape(self.shown()), reason, true);
+                return Ok(Vec::new());
+            }
+            self.spare(&mut missing, &mut notes, here, others).await?;
         }
+        let plan = MailboxPlan {
+            mailbox: record.id,
+            name: record.name,
+            uid_validity: super::epoch(),
+            actions: missing,
+            notes,
+        };
+        self.past_the_guard(plan, here).await
+    }
+
+    /// Takes out of `missing` what is here after all, and notes that.
+    async fn spare(
+        &mut self,
+        missing: &mut Vec<Action>,
+        notes: &mut Vec<Note>,
+        here: &Here,
+        others: Elsewhere,
+    ) -> Result<(), Error> {
         let names: BTreeSet<BaseName> = others.messages.iter().map(|other| other.name.clone()).collect();
         let mut prints: BTreeMap<Fingerprint, Vec<Found>> = BTreeMap::new();
         for stray in self.strays(here, others.messages).await? {
             let found = stray.name.map_or(Found::Elsewhere, |(name, flags)| Found::Renamed(name, flags));
             prints.entry(stray.print).or_default().push(found);
         }
-        let mut notes = Vec::new();
         missing.retain(|action| {
             let Some((uid, pair)) = deleted(action).and_then(|uid| Some((uid, self.picture.pair(uid)?))) else {
                 return false;
@@ -71,22 +96,21 @@ impl DropPass<'_> {
             notes.push(Note { change: Change::Uid(uid, Some(known)), kind: NoteKind::Keep });
             false
         });
-        let plan = MailboxPlan {
-            mailbox: record.id,
-            name: record.name,
-            uid_validity: super::epoch(),
-            actions: missing,
-            notes,
-        };
-        self.past_the_guard(plan).await
+        Ok(())
     }
 
     /// Lets the guard look, and remembers what it says before anything goes.
-    async fn past_the_guard(&mut self, mut plan: MailboxPlan) -> Result<Vec<Action>, Error> {
+    async fn past_the_guard(&mut self, mut plan: MailboxPlan, here: &Here) -> Result<Vec<Action>, Error> {
         let store = self.store.clone();
         let mut memory = blocking(move || Ok(store.guard()?)).await?;
         let before = memory.clone();
-        let limits = Guard { emptied: 0, ..self.job.guard };
+        // Where nothing is left that was here, that is an accident until a person says otherwise, whatever else there was
+        // that no rule would have removed.
+        let is_here = |pair: &Pair| !pair.name.is_stub() && here.local.get(&pair.name).is_some();
+        let limits = match self.picture.pairs().any(|(_, pair)| is_here(pair)) {
+            true => Guard { emptied: 0, ..self.job.guard },
+            false => Guard { emptied: 0, deletions: 0, percent: 0, ..self.job.guard },
+        };
         let watched = Watched { plan: &mut plan, picture: &self.picture, may_be_emptied: false };
         let held = guard(&mut [watched], &mut memory, &limits, self.now());
         self.report.plan.hold(std::slice::from_ref(&plan), &held);

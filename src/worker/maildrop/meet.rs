@@ -56,8 +56,13 @@ impl DropPass<'_> {
         let adopting = first || self.record.as_ref().is_some_and(|record| record.adopting.is_some());
         let strays = match adopting {
             true => {
-                let others = self.elsewhere().await?.messages;
-                self.strays(here, others).await?
+                let others = self.elsewhere().await?;
+                if !others.is_whole && self.root.is_some() {
+                    let what = "which messages are here already cannot be told: a folder of the Maildir, or of the account \
+                                that `deliver-to` names, cannot be used now";
+                    return Err(RemoteError::later(what).into());
+                }
+                self.strays(here, others.messages).await?
             }
             false => Vec::new(),
         };
@@ -74,7 +79,7 @@ impl DropPass<'_> {
         let wants_dates = first && matches!(self.wanted.initial, Initial::Days(_));
         let dates = if wants_dates { self.dates_of(&listing.messages).await? } else { BTreeMap::new() };
         let (present, learnt) = self.remember(found, listing.messages, &strays, first.then_some(dates), shown)?;
-        self.put_back_what_a_backup_lacks(here, &present, learnt).await?;
+        self.put_back_what_a_backup_lacks(here, &prints, learnt).await?;
         Ok(Met { present, cautions, adds_up })
     }
 
@@ -154,7 +159,14 @@ impl DropPass<'_> {
     ) -> Result<(BTreeSet<Uid>, Learnt), Error> {
         let now = self.now();
         let (mut entries, mut changes, mut numbers) = (Vec::new(), Vec::new(), BTreeMap::new());
-        numbers.extend(found.known);
+        for (place, uid) in found.known {
+            numbers.insert(place, uid);
+            // The header said that it is the same; it is not asked for again.
+            let size = messages[place].size;
+            if let Some(old) = self.ledger.get(uid).filter(|old| size.is_some() && old.octets != size) {
+                entries.push((uid, Some(Entry { octets: size, ..old.clone() })));
+            }
+        }
         for (place, (uid, name)) in found.renamed {
             let Some(old) = self.ledger.get(uid).cloned() else { continue };
             entries.push((uid, Some(Entry { name, octets: messages[place].size, vanished: None, ..old })));
@@ -221,11 +233,12 @@ impl DropPass<'_> {
         Ok((present, Learnt { changes, entries }))
     }
 
-    /// Settles what was found out. Of a Maildir that was restored from a backup, what it lacks as a whole is fetched again.
+    /// Settles what was found out. Of a Maildir that was restored from a backup, what it lacks as a whole is fetched again;
+    /// what had gone from it before, and is in none of its folders, is not, and is never removed from the server.
     async fn put_back_what_a_backup_lacks(
         &mut self,
         here: &Here,
-        present: &BTreeSet<Uid>,
+        strays: &[Fingerprint],
         Learnt { mut changes, mut entries }: Learnt,
     ) -> Result<(), Error> {
         let restored = self.record.as_ref().and_then(|record| record.adopting);
@@ -235,10 +248,20 @@ impl DropPass<'_> {
             let lacking: Vec<(Uid, Flags)> = self
                 .picture
                 .pairs()
-                .filter(|(uid, pair)| present.contains(uid) && here.local.get(&pair.name).is_none())
-                .filter(|(_, pair)| !names.contains(&pair.name))
+                // What is not listed now is, perhaps, the next time.
+                .filter(|(_, pair)| here.local.get(&pair.name).is_none() && !names.contains(&pair.name))
                 .map(|(uid, pair)| (uid, pair.agreed.clone()))
                 .collect();
+            // What was in another folder then, and is in none now, has but one copy left.
+            let there: BTreeSet<Fingerprint> =
+                strays.iter().copied().chain(self.picture.pairs().filter_map(|(_, pair)| pair.print)).collect();
+            let is_filed = |uid: Uid| matches!(self.picture.uid(uid), Some(Known::Lone(lone)) if lone.why == Why::Kept);
+            let is_nowhere = |entry: &Entry| entry.print.is_none_or(|print| !there.contains(&print));
+            let unsaved = self.ledger.entries().filter(|(uid, entry)| is_filed(*uid) && is_nowhere(entry));
+            let turns: Vec<Turn> =
+                unsaved.map(|(uid, entry)| (uid, Some(Entry { fetched: None, ..entry.clone() }))).collect();
+            turns.iter().for_each(|turn| self.ledger.apply(turn.clone()));
+            entries.extend(turns);
             for (uid, flags) in lacking {
                 changes.push(Change::Uid(uid, Some(Known::Lone(Lone { flags, why: Why::Pending }))));
                 if let Some(entry) = self.ledger.get(uid).cloned() {

@@ -34,10 +34,17 @@ impl DropPass<'_> {
                 };
                 if let Some((folder, file)) = place {
                     let name = pair.name.clone();
-                    pair.print = blocking(move || own_fault(print_of(&folder, &name, &file))).await?.ok().flatten();
+                    let read = move || {
+                        // It is visible, which is not yet to say that it outlives a power failure.
+                        folder.sync()?;
+                        own_fault(print_of(&folder, &name, &file))
+                    };
+                    pair.print = blocking(read).await?.ok().flatten();
                 }
                 if let Some(entry) = self.ledger.get(*uid).cloned().filter(|_| !pair.name.is_stub()) {
-                    entries.push((*uid, Some(Entry { fetched: Some(now), print: pair.print, ..entry })));
+                    // What cannot be read is not known to have come.
+                    let fetched = pair.print.map(|_| now);
+                    entries.push((*uid, Some(Entry { fetched, print: pair.print, ..entry })));
                 }
             }
             changes.push(change);

@@ -125,6 +125,33 @@ fn an_emptied_maildir_empties_no_drop_until_a_person_says_so() {
 }
 
 #[test]
+fn an_emptied_maildir_is_held_although_no_rule_lets_all_of_it_go() {
+    const LATER: u64 = 3 * 3600;
+    let world = world(3, "remove = { deleted-here = true, never-before = \"2h\" }");
+    deliver(&world.server, 4);
+    world.sync_after(LATER);
+    (1..=4).for_each(|n| delete(&world, &text(n)));
+    held(&world.run(&["sync"], &[("MAILTWIN_CLOCK_AHEAD", &format!("{}", LATER + 60))]), "3");
+    assert_eq!(world.there(), texts(1..=4));
+}
+
+#[test]
+fn what_was_filed_away_and_is_lacking_in_a_backup_stays_in_the_drop() {
+    let world = world(2, "remove = { after = \"2h\" }");
+    let (mail, backup) = (world.home.path().join("mail"), world.home.path().join("backup"));
+    copy(&mail, &backup);
+    deliver(&world.server, 3);
+    world.sync();
+    archive(&world, &text(3), None);
+    world.sync();
+    fs::remove_dir_all(&mail).expect("removed");
+    copy(&backup, &mail);
+    world.sync();
+    world.sync_after(3 * 3600);
+    assert_eq!((world.here(), world.there()), (texts(1..=2), texts(3..=3)));
+}
+
+#[test]
 fn a_rejected_set_is_fetched_again() {
     let world = world(3, RULE);
     (1..=3).for_each(|n| delete(&world, &text(n)));

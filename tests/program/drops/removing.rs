@@ -1,7 +1,7 @@
 //! What is removed from a drop, when, and never sooner.
 
 use super::world::{World, deliver, text, texts};
-use crate::support::server::pop3::{Act, Profile, When};
+use crate::support::server::pop3::{Act, Names, Profile, When};
 
 const HOUR: u64 = 3600;
 
@@ -24,6 +24,19 @@ fn every_rule_removes() {
         world.sync_after(2 * HOUR + 20);
         assert_eq!((world.here(), world.there()), (texts(1..=6), texts(left)), "{rule}");
     }
+}
+
+#[test]
+fn a_new_message_under_the_name_of_one_that_was_removed_is_fetched_first() {
+    // As servers do that count from 1, when they are set up anew.
+    let names = Names::made(|uid, _| format!("{}", (uid - 1) % 2 + 1).into_bytes());
+    let world = World::new(2, Profile { names, ..Profile::full() }, "leave-on-server = false");
+    world.sync();
+    assert_eq!((world.here(), world.there()), (texts(1..=2), vec![]));
+    deliver(&world.server, 3);
+    world.sync();
+    world.sync();
+    assert_eq!((world.here(), world.there()), (texts(1..=3), vec![]));
 }
 
 #[test]
