@@ -36,7 +36,12 @@ impl DropPass<'_> {
     /// Compares both sides with what is remembered; what follows for the memory alone is settled.
     pub(super) async fn plan(&mut self, here: &Here, met: &Met) -> Result<Planned, Error> {
         let now = self.now();
-        let remote = view(&self.ledger, &self.picture, &met.present, now);
+        let mut there = met.present.clone();
+        if self.job.deliver_to.is_some() {
+            // What is in the queue has to be passed on, for however long the drop has not had it any more.
+            there.extend(self.picture.pairs().map(|(uid, _)| uid));
+        }
+        let remote = view(&self.ledger, &self.picture, &there, now);
         // A drop knows no flags.
         let nothing = || Storable { flags: Flags::new(), any_keyword: false };
         let mut policy = self.job.policy;

@@ -7,7 +7,7 @@ use super::DropPass;
 use super::here::Here;
 use crate::mail::{BaseName, Flags, Uid, escape};
 use crate::maildir::{Destination, Error as MaildirError, Folder, LocalPath, Queued, Stage, advance, discard, pass_on};
-use crate::sync::{Change, Known, Lone, Note, NoteKind, Why};
+use crate::sync::{Action, Change, Known, Lone, Note, NoteKind, Why};
 use crate::worker::pass::blocking;
 use crate::worker::{Error, Event, Touch, Touched};
 use std::collections::BTreeSet;
@@ -27,9 +27,16 @@ impl DropPass<'_> {
             at.map(|(name, file)| (name.clone(), file.clone())).collect()
         };
         self.take_out(&queue, of(Stage::Uploaded)).await?;
-        // What is not settled yet is the journal's.
+        // What is not settled yet is the journal's. The rest is passed on, even where nothing is known of it any more.
+        let actions = self.batches.iter().flat_map(|batch| batch.work.actions());
+        let begun: BTreeSet<&BaseName> = actions
+            .filter_map(|action| match action {
+                Action::Fetch { name, .. } => Some(name),
+                _ => None,
+            })
+            .collect();
         let mut fetched = of(Stage::Fetched);
-        fetched.retain(|(name, _)| self.picture.partner(name).is_some() && !name.is_stub());
+        fetched.retain(|(name, _)| !begun.contains(name) && !name.is_stub());
         if !fetched.is_empty() {
             self.pass_all_on(&to, &queue, fetched).await?;
         }

@@ -87,6 +87,32 @@ fn it_waits_for_a_maildir_that_is_not_made_yet() {
 }
 
 #[test]
+fn what_waits_is_passed_on_although_the_drop_has_it_no_more_and_nobody_remembers_it() {
+    for forgets in [false, true] {
+        let world = world(2, "leave-on-server = false");
+        assert_eq!(world.run(&["sync", "old"], &[]).code, Some(LATER));
+        world.server.expunge("ann", "INBOX", &[1, 2]);
+        if forgets {
+            let state = fs::read_dir(world.state()).expect("read");
+            let entries = state.map(|entry| entry.expect("an entry").path());
+            for path in entries.filter(|path| !path.ends_with("queue")) {
+                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+            }
+        } else {
+            // It is known to be gone, and is so for longer than a drop is trusted to bring it back.
+            for ahead in ["60", "2764800"] {
+                let ran = world.run(&["sync", "old"], &[("MAILTWIN_CLOCK_AHEAD", ahead)]);
+                assert_eq!(ran.code, Some(LATER), "{}", ran.said);
+            }
+        }
+        for account in ["work", "old", "work"] {
+            sync(&world, account);
+        }
+        assert_eq!((world.here(), uploaded(&world)), (texts(1..=2), texts(1..=2)), "{forgets}");
+    }
+}
+
+#[test]
 fn what_the_other_server_refuses_stays_in_the_drop() {
     let world = world(2, "leave-on-server = false");
     sync(&world, "work");
