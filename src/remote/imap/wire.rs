@@ -23,9 +23,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::PollSender;
 
-/// What is read from the stream at once: little by a connection that waits, of which there may be thousands,
+/// What is read from the stream at once: little at first, and after a wait,
 const LEAST: usize = 4 << 10;
-/// and more with each read that was filled.
+/// and twice as much after each read that was filled, up to this.
 const READ: usize = 64 << 10;
 /// What is read ahead while the server does not take what we write.
 const READ_AHEAD: usize = 1 << 20;
@@ -123,8 +123,11 @@ impl Wire {
         self.framer.number_body()
     }
 
-    /// Has another silence endured from now on.
+    /// Has another silence endured from now on. Whoever waits holds little to read into: of them there may be thousands.
     pub(super) fn bear_silence(&mut self, limit: Duration) {
+        if self.input.is_empty() {
+            (self.input, self.room) = (BytesMut::new(), LEAST);
+        }
         self.silence.limit = limit;
         self.silence.end();
     }
@@ -197,10 +200,6 @@ impl Wire {
             if read == self.room {
                 self.room = READ.min(2 * self.room);
             }
-        } else if self.input.is_empty() {
-            // A burst is over; the next one may be hours away.
-            self.input = BytesMut::new();
-            self.room = LEAST;
         }
         polled
     }

@@ -1,9 +1,10 @@
 //! Which listed message is which known one.
 //!
 //! A unique-id decides where a message has one of its own; but servers that count from 1 give an id once more when they are
-//! set up anew, so of what was away, or has another size, the header has to agree. Where it is new although known messages are missing, or where
-//! there is none, the header decides: servers give all messages new names when they are restored or moved. In doubt a
-//! message is new, and comes twice rather than not at all.
+//! set up anew, so of what was away, or has another size, the header has to agree as well.
+//!
+//! Where an id is new although known messages are missing, or where there is none, the header decides: servers give all
+//! messages new names when they are restored or moved. In doubt a message is new, and comes twice rather than not at all.
 
 use crate::mail::{Fingerprint, Uid, Uidl, fingerprint};
 use crate::sync::maildrop::{Entry, Ledger, Name};

@@ -161,7 +161,7 @@ impl DropPass<'_> {
         let (mut entries, mut changes, mut numbers) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (place, uid) in found.known {
             numbers.insert(place, uid);
-            // The header said that it is the same; it is not asked for again.
+            // It was judged to be the same for all that; it is not asked for again at the next look.
             let size = messages[place].size;
             if let Some(old) = self.ledger.get(uid).filter(|old| size.is_some() && old.octets != size) {
                 entries.push((uid, Some(Entry { octets: size, ..old.clone() })));
@@ -257,7 +257,8 @@ impl DropPass<'_> {
                 strays.iter().copied().chain(self.picture.pairs().filter_map(|(_, pair)| pair.print)).collect();
             let is_filed = |uid: Uid| matches!(self.picture.uid(uid), Some(Known::Lone(lone)) if lone.why == Why::Kept);
             let is_nowhere = |entry: &Entry| entry.print.is_none_or(|print| !there.contains(&print));
-            let unsaved = self.ledger.entries().filter(|(uid, entry)| is_filed(*uid) && is_nowhere(entry));
+            let came = self.ledger.entries().filter(|(_, entry)| entry.fetched.is_some());
+            let unsaved = came.filter(|(uid, entry)| is_filed(*uid) && is_nowhere(entry));
             let turns: Vec<Turn> =
                 unsaved.map(|(uid, entry)| (uid, Some(Entry { fetched: None, ..entry.clone() }))).collect();
             turns.iter().for_each(|turn| self.ledger.apply(turn.clone()));
