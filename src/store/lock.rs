@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The lock of an account, held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
     /// A state is open under it.
     in_use: AtomicBool,
 }
@@ -75,7 +75,15 @@ impl Lock {
         let content = format!("{}\n{}\n", std::process::id(), command.join(" "));
         // Whom it names is a courtesy; on a full disk the lock is a lock all the same.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(content.as_bytes()));
-        Ok(Self { _file: file, in_use: AtomicBool::new(false) })
+        Ok(Self { file, in_use: AtomicBool::new(false) })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // To close is not enough: a program that another thread starts just now has this descriptor too until its exec, and
+        // the next who wants the lock would be told that we hold it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -109,6 +117,17 @@ mod tests {
         assert!(error.starts_with(&format!("process {} (", std::process::id())), "{error}");
         drop(first);
         Lock::take(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn it_goes_although_a_process_that_begins_has_its_descriptor_still() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lock = Lock::take(dir.path()).expect("free");
+        // What a fork has until its exec.
+        let inherited = lock.file.try_clone().expect("a descriptor");
+        drop(lock);
+        Lock::take(dir.path()).expect("free again");
+        drop(inherited);
     }
 
     #[test]
