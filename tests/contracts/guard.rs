@@ -68,6 +68,9 @@ struct Removed {
     gone: Side,
 }
 
+/// Messages that wait for a person, and the side from which they vanished.
+type Shown = BTreeMap<(usize, BaseName), Side>;
+
 struct World {
     directory: tempfile::TempDir,
     store: Option<Store>,
@@ -77,7 +80,8 @@ struct World {
     removed: Vec<Removed>,
     /// How many messages each mailbox had, pass by pass.
     sizes: Vec<(u64, [usize; 2])>,
-    approved: BTreeSet<(usize, BaseName)>,
+    /// What a person let go, and from where it had vanished.
+    approved: Shown,
 }
 
 fn id(mailbox: usize) -> MailboxId {
@@ -93,7 +97,7 @@ impl World {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Some(Store::open(&directory.path().join("work")).expect("it opens").0);
         let boxes = [(); 2].map(|()| Mailbox { epoch: 1, uid_next: 1, ..Mailbox::default() });
-        let (removed, approved) = (vec![], BTreeSet::new());
+        let (removed, approved) = (vec![], Shown::new());
         let mut world =
             Self { directory, store, boxes, now: 1_700_000_000, names: 0, removed, sizes: vec![], approved };
         (0..2).for_each(|mailbox| world.arrive(mailbox, sizes[mailbox]));
@@ -147,12 +151,12 @@ impl World {
     }
 
     /// The sets that wait for a person, as `status` shows them.
-    fn shown(&self) -> BTreeMap<u32, BTreeSet<(usize, BaseName)>> {
-        let mut sets: BTreeMap<u32, BTreeSet<(usize, BaseName)>> = BTreeMap::new();
+    fn shown(&self) -> BTreeMap<u32, Shown> {
+        let mut sets: BTreeMap<u32, Shown> = BTreeMap::new();
         for mailbox in 0..2 {
             for (_, pair) in self.store().picture(id(mailbox)).expect("it reads").pairs() {
-                if let Some(Hold { set, word: Word::Waiting, .. }) = pair.hold {
-                    sets.entry(set).or_default().insert((mailbox, pair.name.clone()));
+                if let Some(Hold { set, word: Word::Waiting, gone }) = pair.hold {
+                    sets.entry(set).or_default().insert((mailbox, pair.name.clone()), gone);
                 }
             }
         }
@@ -235,6 +239,12 @@ impl World {
         let noted = |plan: &MailboxPlan| plan.notes.iter().map(|note| note.change.clone()).collect();
         let changes = plans.iter().map(|plan| (plan.mailbox, noted(plan))).collect();
         self.store().settle(Settlement { changes, guard: Some(memory), ..Settlement::default() }).expect("settled");
+        // What came back is a message as any other, also if this pass dies now.
+        let came_back: Vec<_> =
+            self.approved.keys().filter(|(mailbox, name)| self.is_whole(*mailbox, name)).cloned().collect();
+        for message in came_back {
+            self.approved.remove(&message);
+        }
         for (mailbox, plan) in plans.iter().enumerate() {
             for action in &plan.actions {
                 let change = self.execute(mailbox, action, &mut fuel);
@@ -243,14 +253,21 @@ impl World {
                 self.store().settle(settled).expect("settled");
             }
         }
-        // All that was approved is done by now, or came back.
-        for (mailbox, name) in std::mem::take(&mut self.approved) {
+        // All that was approved is done by now, or vanished from the other side too.
+        let waiting: Shown = self.shown().into_values().flatten().collect();
+        for ((mailbox, name), gone) in std::mem::take(&mut self.approved) {
             let uid = self.store().picture(id(mailbox)).expect("it reads").partner(&name);
-            let of = &self.boxes[mailbox];
-            let is_back = uid.is_some_and(|uid| of.there.contains(&uid)) && of.here.contains(&name);
-            let is_gone = uid.is_none() && !of.here.contains(&name);
-            assert!(is_back || is_gone, "{name:?} was approved, and nothing came of it");
+            let is_shown_anew = waiting.get(&(mailbox, name.clone())).is_some_and(|side| *side != gone);
+            let is_gone = uid.is_none() && !self.boxes[mailbox].here.contains(&name);
+            assert!(is_gone || is_shown_anew, "{name:?} was approved, and nothing came of it");
         }
+    }
+
+    /// Tells whether a message is on both sides.
+    fn is_whole(&self, mailbox: usize, name: &BaseName) -> bool {
+        let uid = self.store().picture(id(mailbox)).expect("it reads").partner(name);
+        let of = &self.boxes[mailbox];
+        uid.is_some_and(|uid| of.there.contains(&uid)) && of.here.contains(name)
     }
 
     fn execute(&mut self, mailbox: usize, action: &Action, fuel: &mut usize) -> Option<Change> {
@@ -281,7 +298,7 @@ impl World {
         if inferred {
             self.removed.push(Removed { at: self.now, mailbox, gone });
         } else {
-            assert!(self.approved.remove(&(mailbox, name.clone())), "{name:?} was never shown and approved");
+            assert!(self.approved.remove(&(mailbox, name.clone())).is_some(), "{name:?} was never shown and approved");
         }
         Some(change)
     }
