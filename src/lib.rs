@@ -9,6 +9,8 @@
 //! [`step`] is the counter in the doors that everything durable passes, so that tests can kill the program at each of
 //! them. Empty in the released program.
 //!
+//! [`monitor`] is the process beside the daemon: the daemon may touch little, and it does the rest.
+//!
 //! [`sync`] is the judgement: complete views of both sides and the remembered picture become a plan, a guard looks at
 //! its deletions, and a plan that a crash interrupted is compared with what came of it. Pure.
 //!
@@ -37,6 +39,7 @@ pub mod control;
 pub mod hooks;
 pub mod mail;
 pub mod maildir;
+pub mod monitor;
 pub mod remote;
 pub mod step;
 pub mod store;

@@ -19,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use support::dovecot::{Dovecot, PASSWORD, Settings};
+use support::processes::{self, of_daemon};
 
 /// What the server needs to have so many sessions.
 const ROOM: &str = "service imap {\n process_limit = 4000\n}\nservice imap-login {\n service_count = 0\n client_limit = 8000\n \
@@ -133,18 +134,18 @@ fn until(what: &str, place: &Path, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The processor time that a process has had (proc_pid_stat(5)).
-fn processor(process: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("a child of ours");
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks: u64 = fields[11..=12].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+/// The processor time that the processes of a daemon have had (proc_pid_stat(5)).
+fn processor(monitor: u32) -> Duration {
+    let of = |process: u32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("a process of ours");
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        fields[11..=12].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum::<u64>()
+    };
     // Linux shows hundredths of seconds on every machine that it runs on.
-    Duration::from_millis(ticks * 10)
+    Duration::from_millis(of_daemon(monitor).into_iter().map(of).sum::<u64>() * 10)
 }
 
-/// In kB.
-fn memory(process: u32, what: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a child of ours");
-    let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("it is told");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+/// In kB, of all its processes.
+fn memory(monitor: u32, what: &str) -> u64 {
+    of_daemon(monitor).into_iter().map(|process| processes::memory(process, what)).sum()
 }

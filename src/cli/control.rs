@@ -110,19 +110,27 @@ pub(super) fn resume(arguments: &ResumeArguments, config: &Config, output: &Outp
 }
 
 pub(super) fn reload(ReloadArguments {}: &ReloadArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    Daemon::need(config, output)?.order(&Request::Reload).map_err(|failure| Failure {
-        exit: Exit::Configuration,
-        meaning: Some("The daemon goes on with the configuration that it had.".to_owned()),
-        ..failure
-    })?;
-    output.note("The daemon has read its configuration again.");
+    let daemon = Daemon::need(config, output)?;
+    match daemon.ask(&Request::Reload)?.reply().map_err(|error| daemon::failure(&error))? {
+        Some(Reply::Done) => output.note("The daemon has read its configuration again."),
+        Some(Reply::Anew) => {
+            // It answers as soon as it has read it.
+            daemon.views()?;
+            output.note("The daemon began anew, with the configuration as it is now, to reach other Maildirs.");
+        }
+        Some(Reply::Refused(reason)) => {
+            let meaning = "The daemon goes on with the configuration that it had.";
+            return Err(Failure::new(Exit::Configuration, reason).meaning(meaning));
+        }
+        _ => return Err(daemon::gone()),
+    }
     Ok(Exit::Done)
 }
 
 pub(super) fn wait_synced(arguments: &WaitArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let accounts: BTreeSet<String> = names(&arguments.accounts, config)?.into_iter().collect();
     let until = arguments.timeout.map(|timeout| Instant::now() + timeout);
-    let mut conversation = Daemon::need(config, output)?.ask(&Request::Status { watch: true })?;
+    let mut conversation = Daemon::need(config, output)?.follow(Request::Status { watch: true })?;
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let views = match conversation.reply_within(left) {
@@ -156,7 +164,7 @@ fn settled(view: &AccountView) -> Option<Exit> {
 }
 
 pub(super) fn events(EventsArguments {}: &EventsArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let mut conversation = Daemon::need(config, output)?.ask(&Request::Events)?;
+    let mut conversation = Daemon::need(config, output)?.follow(Request::Events)?;
     while let Some(reply) = conversation.reply().map_err(|error| daemon::failure(&error))? {
         let Reply::Event(happened) = reply else { continue };
         if output.is_json() {

@@ -8,6 +8,7 @@ use crate::control::{Client, Conversation, Error, Hello, Reply, Request, Variabl
 use crate::mail::escape;
 use crate::supervisor::{AccountView, Answer, Update, Work};
 use crate::worker::{Event, Kind, State, Trouble};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A daemon that keeps the accounts of this configuration.
@@ -15,6 +16,30 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) struct Daemon {
     client: Client,
     output: Output,
+}
+
+/// What a daemon tells for as long as it runs, beginnings included.
+pub(super) struct Following {
+    client: Client,
+    request: Request,
+    conversation: Conversation,
+}
+
+impl Following {
+    /// The next reply; none: that was all.
+    pub(super) fn reply(&mut self) -> Result<Option<Reply>, Error> {
+        self.reply_within(None)
+    }
+
+    /// As [`reply`](Self::reply), but waits no longer than this; see [`Conversation::reply_within`].
+    pub(super) fn reply_within(&mut self, limit: Option<Duration>) -> Result<Option<Reply>, Error> {
+        loop {
+            match self.conversation.reply_within(limit)? {
+                Some(Reply::Anew) => self.conversation = self.client.ask(&self.request)?,
+                reply => return Ok(reply),
+            }
+        }
+    }
 }
 
 /// An account that the daemon leaves to this process, until this is dropped.
@@ -42,6 +67,11 @@ impl Daemon {
     /// Asks for something.
     pub(super) fn ask(&self, request: &Request) -> Result<Conversation, Failure> {
         self.client.ask(request).map_err(|error| failure(&error))
+    }
+
+    /// Asks for something that has no end.
+    pub(super) fn follow(&self, request: Request) -> Result<Following, Failure> {
+        Ok(Following { client: self.client.clone(), conversation: self.ask(&request)?, request })
     }
 
     /// How it greets.
@@ -103,7 +133,9 @@ impl Daemon {
                 Some(Reply::Refused(what)) => {
                     return Err(Trouble { state: State::Failed, kind: Kind::Refused, what, hint: None });
                 }
-                Some(Reply::Status(_) | Reply::Event(_) | Reply::Metrics(_) | Reply::Done) | None => return Err(lost()),
+                Some(Reply::Status(_) | Reply::Event(_) | Reply::Metrics(_) | Reply::Done | Reply::Anew) | None => {
+                    return Err(lost());
+                }
             }
         }
     }

@@ -35,6 +35,12 @@ impl Exit {
         }
     }
 
+    /// What a code stands for; one that is none of ours is a failure.
+    pub fn of_code(code: u8) -> Self {
+        let ours = [Self::Done, Self::Usage, Self::Held, Self::Temporary, Self::LoginRefused, Self::Configuration];
+        ours.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Failed)
+    }
+
     /// The one that counts of several: the first that applies of 2, 78, 77, 75, 1, 3.
     pub fn gravest(ends: impl IntoIterator<Item = Self>) -> Self {
         ends.into_iter().max().unwrap_or(Self::Done)

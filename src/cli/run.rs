@@ -1,16 +1,18 @@
-//! `mailtwin run`: the daemon, in the foreground.
+//! `mailtwin run`: the daemon, in the foreground. The process that is started is the monitor; see [`confined`] for the other.
 
-use super::job::job;
+mod confined;
+
 use super::{Exit, Failure, Output};
-use crate::config::{self, Config, Environment};
-use crate::control::{Hello, Listener, Metrics, PROTOCOL, Variables, place};
+use crate::config::{Config, Environment};
+use crate::control::{Listener, Variables, place};
 use crate::mail::escape;
+use crate::monitor::{Ended, Monitor, Notify, Permitted};
+use crate::remote::{Secret, Target};
 use crate::store::{self, Lock};
-use crate::supervisor::{Account, Load, Notify, Supervisor};
-use crate::worker::Job;
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::set_no_new_privs;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,86 +28,80 @@ Signals:
 
 While it runs, `mailtwin status` shows what it does, and `sync`, `undo`, `approve` and `reject` go through it.";
 
+/// The argument that makes the other process of this one.
+const CONFINED: &str = "--confined";
+
 /// What still blocks a thread at the end is not waited for longer.
 const LAST_THREADS: Duration = Duration::from_millis(200);
 
 /// Keep every account synchronised, until told to end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-pub(super) struct RunArguments {}
+pub(super) struct RunArguments {
+    /// For mailtwin itself: work for the monitor that is at the standard input.
+    #[arg(long, hide = true)]
+    confined: bool,
+}
 
-pub(super) fn run(
-    RunArguments {}: &RunArguments,
-    config: Config,
-    (named, environment): (Option<PathBuf>, Environment),
-    output: &Output,
-) -> Result<Exit, Failure> {
+/// Where a configuration is found.
+type Found = (Option<PathBuf>, Environment);
+
+pub(super) fn run(arguments: &RunArguments, config: Config, found: Found, output: &Output) -> Result<Exit, Failure> {
     lock_down();
-    let _lock = lock(&config)?;
-    let mut listener = listen(&config)?;
-    let shown = |path: &Path| escape(path.as_os_str().as_encoded_bytes());
+    if arguments.confined { confined::run(config, found) } else { keep(&config, found, output) }
+}
+
+/// Keeps the process that works.
+fn keep(config: &Config, (named, environment): Found, output: &Output) -> Result<Exit, Failure> {
+    let _lock = lock(config)?;
+    let mut listener = listen(config)?;
     listener.link(&config.state_dir).map_err(|error| {
-        Failure::new(Exit::Failed, format!("the state directory {} cannot be used: {error}", shown(&config.state_dir)))
+        let state = escape(config.state_dir.as_os_str().as_encoded_bytes());
+        Failure::new(Exit::Failed, format!("the state directory {state} cannot be used: {error}"))
             .remedy("Look at its owner and permissions.")
     })?;
-    let hello = Hello {
-        mailtwin: env!("CARGO_PKG_VERSION").to_owned(),
-        protocol: PROTOCOL,
-        pid: std::process::id(),
-        state_dir: real(&config.state_dir).to_string_lossy().into_owned(),
-        config: shown(&config.path),
-    };
-    let accounts = accounts(&config);
-    let metrics = config.metrics;
-    let load = load(named, environment, config.state_dir, metrics);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("threads could not be made: {error}")))?;
+    let permitted = permitted(config, named.as_deref(), &environment);
+    let read = Box::new(move || {
+        let config = Config::load(named.as_deref(), &environment).ok()?;
+        Some(self::permitted(&config, named.as_deref(), &environment))
+    });
+    let arguments: Vec<OsString> = std::env::args_os().chain([CONFINED.into()]).collect();
+    let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("the daemon cannot be started: {error}"));
+    let monitor = Monitor::new(arguments, listener.socket().map_err(failed)?, Notify::of_process(), permitted, read);
+    // One thread, for there is little to do.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     if output.is_lively() {
         output.note(format!("mailtwin runs in the foreground, as process {}; Ctrl-C ends it.", std::process::id()));
     }
-    let metrics = match metrics {
-        Some(address) => Some(runtime.block_on(Metrics::bind(address)).map_err(|error| {
-            Failure::new(Exit::Failed, format!("the metrics cannot be served at {address}: {error}"))
-                .remedy("Choose another port for `metrics`, or see who has this one.")
-        })?),
-        None => None,
-    };
-    let ended = runtime.block_on(async {
-        let (supervisor, handle) = Supervisor::new(accounts, load, Notify::of_process(), fastrand::u64(..));
-        if let Some(metrics) = metrics {
-            tokio::spawn(metrics.serve(handle.clone()));
-        }
-        // On its own: whatever the one does, the other answers.
-        let served = tokio::spawn(async move { listener.serve(handle, hello).await });
-        tokio::select! {
-            ended = supervisor.run() => ended.map_err(|error| format!("signals cannot be had: {error}")),
-            served = served => match served {
-                Ok(Err(error)) => Err(format!("the control socket failed: {error}")),
-                Ok(Ok(())) | Err(_) => Err("the control socket failed".to_owned()),
-            },
-        }
-    });
-    // The socket goes with the task that serves it.
+    let ended = runtime.block_on(monitor.run()).map_err(failed)?;
     runtime.shutdown_timeout(LAST_THREADS);
-    ended.map(|()| Exit::Done).map_err(|reason| Failure::new(Exit::Failed, reason))
+    match ended {
+        Ended::AsTold => Ok(Exit::Done),
+        // It has said why.
+        Ended::With(code) => Ok(Exit::of_code(code)),
+        Ended::Of(signal) => {
+            Err(Failure::new(Exit::Failed, format!("the process that works was ended by signal {signal}"))
+                .meaning("No mail is lost by that: the next start goes on from what is on the disk.")
+                .remedy("Start it again; if nobody ended it, please report what the log says."))
+        }
+    }
 }
 
 /// Takes from this process what it never needs, before it has threads; what it starts inherits that.
 fn lock_down() {
     // Whatever is made from now on is for its owner alone.
     rustix::process::umask(Mode::from_raw_mode(0o077));
-    let tell = |what: &str, done: rustix::io::Result<()>| {
-        if let Err(error) = done {
-            tracing::debug!("{what} is not possible here: {error}.");
-        }
-    };
     // Its memory holds secrets: it is left in no file, and read by no other process of the same user.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     tell("to leave no core behind", setrlimit(Resource::Core, none));
     tell("to keep its memory to itself", set_dumpable_behavior(DumpableBehavior::NotDumpable));
     tell("to give up new privileges", set_no_new_privs(true));
-    let files = getrlimit(Resource::Nofile);
-    tell("to open more files", setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }));
+}
+
+fn tell(what: &str, done: rustix::io::Result<()>) {
+    if let Err(error) = done {
+        tracing::debug!("{what} is not possible here: {error}.");
+    }
 }
 
 /// One daemon works in a state directory.
@@ -140,42 +136,31 @@ fn listen(config: &Config) -> Result<Listener, Failure> {
     })
 }
 
-fn accounts(config: &Config) -> Vec<Account> {
-    let account = |account: &config::Account| {
-        let job = Job { flags_every: Some(account.flags_every), ..job(account, config) };
-        Account {
-            job,
-            every: account.every,
-            live: account.live,
-            hooks: account.hooks.clone(),
-            digest: account.digest(),
+/// What the configuration names.
+fn permitted(config: &Config, named: Option<&Path>, environment: &Environment) -> Permitted {
+    let mut permitted = Permitted::default();
+    permitted.files.insert(config.path.clone());
+    match named {
+        Some(path) => drop(permitted.files.insert(path.to_owned())),
+        None => permitted.files.extend(environment.configuration_files()),
+    }
+    for account in config.accounts.values() {
+        let endpoint = &account.endpoint;
+        match &endpoint.password {
+            Some(Secret::Command(command)) => drop(permitted.commands.insert(command.clone())),
+            Some(Secret::File(path)) => drop(permitted.files.insert(path.clone())),
+            Some(Secret::Environment(_) | Secret::Credential(_) | Secret::Literal(_)) | None => {}
         }
-    };
-    config.accounts.values().map(account).collect()
-}
-
-/// How the configuration is read again: from the same place.
-fn load(
-    named: Option<PathBuf>,
-    environment: Environment,
-    state_dir: PathBuf,
-    metrics: Option<std::net::SocketAddr>,
-) -> Load {
-    Box::new(move || {
-        let config = Config::load(named.as_deref(), &environment).map_err(|error| {
-            let failure = Failure::from(error);
-            [&[failure.what][..], &failure.details].concat().join("\n  ")
-        })?;
-        if config.state_dir != state_dir {
-            return Err("`state-dir` changed, which needs a restart of the daemon".to_owned());
+        if let Target::Tunnel(command) = &endpoint.target {
+            permitted.commands.insert(command.clone());
         }
-        if config.metrics != metrics {
-            return Err("`metrics` changed, which needs a restart of the daemon".to_owned());
-        }
-        Ok(accounts(&config))
-    })
-}
-
-fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+        permitted.commands.extend(endpoint.token_command.clone());
+        permitted.commands.extend(account.hooks.all().map(|(_, command)| command.to_vec()));
+        permitted.files.extend(endpoint.tls.ca.clone());
+        permitted
+            .files
+            .extend(endpoint.tls.client.iter().flat_map(|(certificate, key)| [certificate.clone(), key.clone()]));
+        permitted.maildirs.insert(account.maildir.clone());
+    }
+    permitted
 }

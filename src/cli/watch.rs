@@ -88,7 +88,7 @@ pub(super) fn watch(accounts: BTreeSet<String>, config: &Config, output: &Output
 
 /// Hands on what the daemon answers.
 fn follow(daemon: &Daemon, request: Request, news: Sender<News>) -> Result<(), Failure> {
-    let mut conversation = daemon.ask(&request)?;
+    let mut conversation = daemon.follow(request)?;
     std::thread::spawn(move || {
         let last = loop {
             let told = match conversation.reply() {

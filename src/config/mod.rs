@@ -23,6 +23,7 @@ pub use patterns::Patterns;
 pub use problem::{ConfigError, Problem};
 
 use crate::mail::escape;
+use crate::monitor;
 use crate::remote::Secret;
 use problem::{Fault, Faults};
 use raw::{Section, Value};
@@ -112,7 +113,7 @@ impl Source {
     }
 
     fn take(path: &Path) -> io::Result<Self> {
-        let file = std::fs::File::open(path)?;
+        let file = monitor::open(path)?;
         let readable_by_others = file.metadata()?.permissions().mode() & 0o004 != 0;
         let mut text = String::new();
         file.take(MAX_SIZE + 1).read_to_string(&mut text)?;

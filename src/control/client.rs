@@ -49,7 +49,7 @@ impl Client {
             // Nobody is there, or somebody who is none of ours.
             let Ok(stream) = UnixStream::connect(path) else { continue };
             let (_, hello) = match greet(stream) {
-                Err(Error::Silent(error)) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+                Err(Error::Silent(error)) if is_end(&error) => continue,
                 greeted => greeted?,
             };
             let is_it = Path::new(&hello.state_dir) == state_dir
@@ -72,6 +72,11 @@ impl Client {
         reader.get_mut().set_read_timeout(None)?;
         Ok(Conversation { reader })
     }
+}
+
+/// Whether the other side ended, perhaps before it took what waits.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 impl Error {

@@ -76,6 +76,8 @@ pub enum Reply {
     Metrics(String),
     /// It is done.
     Done,
+    /// The daemon begins anew, with the configuration as it is then; whoever wants to hear more asks again at once.
+    Anew,
     /// It cannot be done: why, as a clause.
     Refused(String),
 }

@@ -6,7 +6,7 @@
 use super::metrics;
 use super::place::LINK;
 use super::protocol::{Hello, LONGEST_REQUEST, Reply, Request};
-use crate::supervisor::{Handle, Happened, Update, What, Work};
+use crate::supervisor::{Gone, Handle, Happened, Update, What, Work};
 use serde::Serialize;
 use std::fs::DirBuilder;
 use std::io;
@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::timeout;
 
 /// So many clients at once.
-const CLIENTS: usize = 64;
+const CLIENTS: u32 = 64;
 /// How long a client may take to ask,
 const ASKING: Duration = Duration::from_secs(10);
 /// and to take an answer.
@@ -45,6 +45,19 @@ impl Listener {
         Some(Self { socket, path: None, link: None })
     }
 
+    /// Takes a socket that another process made, and keeps.
+    pub fn handed(socket: std_net::UnixListener) -> Self {
+        Self { socket, path: None, link: None }
+    }
+
+    /// Another hold on the socket, for another process to be handed.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn socket(&self) -> io::Result<std_net::UnixListener> {
+        self.socket.try_clone()
+    }
+
     /// Makes the socket, mode 0600, and its directory, mode 0700. A socket that a daemon left behind which is no more is
     /// replaced.
     ///
@@ -58,7 +71,7 @@ impl Listener {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else than a socket is there"));
             }
-            Ok(_) if std_net::UnixStream::connect(path).is_ok() => return Err(io::ErrorKind::AddrInUse.into()),
+            Ok(_) if is_served(path) => return Err(io::ErrorKind::AddrInUse.into()),
             Ok(_) => std::fs::remove_file(path)?,
             Err(_) => {}
         }
@@ -92,16 +105,24 @@ impl Listener {
         Ok(())
     }
 
-    /// Serves clients until the future is dropped.
+    /// Serves clients until the supervisor ends, and all have heard their last word.
     ///
     /// # Errors
     /// The socket cannot be used.
     pub async fn serve(&self, handle: Handle, hello: Hello) -> io::Result<()> {
         self.socket.set_nonblocking(true)?;
         let listener = UnixListener::from_std(self.socket.try_clone()?)?;
-        let (room, hello) = (Arc::new(Semaphore::new(CLIENTS)), Arc::new(hello));
+        let (room, hello) = (Arc::new(Semaphore::new(CLIENTS as usize)), Arc::new(hello));
         loop {
-            let stream = match listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                // Who comes now waits for another daemon, which may begin soon.
+                () = handle.gone() => {
+                    let _ = room.acquire_many(CLIENTS).await;
+                    return Ok(());
+                }
+            };
+            let stream = match accepted {
                 Ok((stream, _)) => stream,
                 // No descriptors left, perhaps: others may be closed meanwhile.
                 Err(error) => {
@@ -129,6 +150,17 @@ impl Drop for Listener {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// Whether somebody listens on a socket. What a daemon that was killed leaves may need a moment to be gone.
+fn is_served(path: &Path) -> bool {
+    for _ in 0..20 {
+        if std_net::UnixStream::connect(path).is_err() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
 }
 
 /// Who is on the other side.
@@ -204,8 +236,11 @@ async fn attend(stream: UnixStream, user: User, handle: &Handle, hello: &Hello) 
             loop {
                 let view = views.borrow_and_update().clone();
                 peer.tell(&Reply::Status((*view).clone())).await?;
-                if !watch || peer.or_gone(views.changed()).await?.is_err() {
+                if !watch {
                     return Ok(());
+                }
+                if peer.or_gone(views.changed()).await?.is_err() {
+                    return if handle.begins_anew() { peer.tell(&Reply::Anew).await } else { Ok(()) };
                 }
             }
         }
@@ -218,7 +253,11 @@ async fn attend(stream: UnixStream, user: User, handle: &Handle, hello: &Hello) 
                     Err(broadcast::error::RecvError::Lagged(count)) => missed(count),
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 };
+                let is_last = happened.what == What::Stopping;
                 peer.tell(&Reply::Event(happened)).await?;
+                if is_last {
+                    return if handle.begins_anew() { peer.tell(&Reply::Anew).await } else { Ok(()) };
+                }
             }
         }
         Request::Pause { accounts } => {
@@ -229,10 +268,10 @@ async fn attend(stream: UnixStream, user: User, handle: &Handle, hello: &Hello) 
             let done = handle.pause(accounts, false).await;
             peer.tell(&plain(done)).await
         }
-        Request::Reload => {
-            let done = handle.reload().await;
-            peer.tell(&plain(done)).await
-        }
+        Request::Reload => match handle.reload().await {
+            Err(Gone) if handle.begins_anew() => peer.tell(&Reply::Anew).await,
+            done => peer.tell(&plain(done)).await,
+        },
     }
 }
 

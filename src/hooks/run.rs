@@ -4,8 +4,7 @@ use super::News;
 use super::batch::Batch;
 use super::tell;
 use crate::mail::escape;
-use crate::remote::child::{Group, drain};
-use std::process::Stdio;
+use crate::monitor::{Input, Program, drain};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -77,19 +76,20 @@ impl Hook {
     }
 
     async fn attempt(&self, text: Vec<u8>) -> Result<(), String> {
-        let mut group = Group::spawn(&self.command, Stdio::piped()).map_err(|error| {
+        let started = Program::start(&self.command, Input::Pipe).await.map_err(|error| {
             format!("it could not be started ({error}); give its full path, or check that it is installed")
         })?;
-        let pipes = (group.child.stdin.take(), group.child.stdout.take(), group.child.stderr.take());
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else { return Err("it has no pipes".into()) };
+        let (mut program, stdout, stderr) = (started.program, started.stdout, started.stderr);
         let (mut printed, mut complained) = (Vec::new(), Vec::new());
         let told = async move {
             // One that does not want to know closes it.
-            let _ = stdin.write_all(&text).await;
+            if let Some(mut stdin) = started.stdin {
+                let _ = stdin.write_all(&text).await;
+            }
         };
         let ((), out, err) =
             tokio::join!(told, drain(stdout, &mut printed, KEPT), drain(stderr, &mut complained, KEPT));
-        let status = group.child.wait().await;
+        let status = program.wait().await;
         let status = status.map_err(|error| format!("it could not be waited for: {error}"))?;
         let _ = (out, err);
         if status.success() {

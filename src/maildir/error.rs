@@ -86,6 +86,9 @@ pub enum Unavailable {
     /// The system does not let us write there.
     #[error("the Maildir is read-only for this user")]
     ReadOnly,
+    /// It came after the start of the daemon, which may not touch it yet.
+    #[error("the Maildir was not there when the daemon began; it begins anew, and takes it in then")]
+    OutOfBounds,
     /// The directory is somebody else's.
     #[error("the Maildir belongs to user {0}, who is not the one that mailtwin runs as")]
     OtherOwner(u32),

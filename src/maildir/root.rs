@@ -5,6 +5,7 @@
 
 use crate::maildir::dir::{Dir, kind};
 use crate::maildir::{Error, Owner, RootMarker, Unavailable};
+use crate::monitor;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::path::Path;
@@ -57,6 +58,10 @@ impl Root {
     pub fn create(path: &Path) -> Result<Self, Error> {
         match Dir::open_path(path) {
             Ok(dir) => Ok(Self { dir: Arc::new(dir) }),
+            Err(Errno::NOENT) if made_for_us(path)? => {
+                let dir = Dir::open_path(path).map_err(|_| Unavailable::OutOfBounds)?;
+                Ok(Self { dir: Arc::new(dir) })
+            }
             Err(Errno::NOENT) => {
                 let missing = || Error::from(Unavailable::RootMissing);
                 let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -124,6 +129,15 @@ fn look(path: &Path, us: &Owner, expected: Expected) -> Result<RootState, Error>
             Ok(if empty { RootState::Fresh } else { RootState::Foreign(root) })
         }
     }
+}
+
+/// Whether the monitor made it, where this process may not.
+fn made_for_us(path: &Path) -> Result<bool, Error> {
+    let failed = |error: std::io::Error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        Error::new("making the Maildir", path.as_os_str().as_encoded_bytes(), errno)
+    };
+    monitor::make_root(path).map_err(failed)
 }
 
 fn is_maildir(dir: &Dir, name: &[u8]) -> bool {

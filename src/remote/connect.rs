@@ -54,7 +54,7 @@ pub struct Connected {
 pub async fn open(endpoint: &Endpoint, protocol: Protocol, tls: &Tls) -> Result<Connected, Error> {
     let limit = endpoint.timeout;
     let (host, port) = match &endpoint.target {
-        Target::Tunnel(command) => return tunnel::open(command),
+        Target::Tunnel(command) => return tunnel::open(command).await,
         Target::Host { host, port } => (host.as_str(), *port),
     };
     let loopback_only = endpoint.security == Security::Plaintext { allowed_anywhere: false };

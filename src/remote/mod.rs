@@ -2,7 +2,6 @@
 
 pub mod auth;
 mod body;
-pub(crate) mod child;
 pub mod connect;
 pub mod endpoint;
 pub mod error;

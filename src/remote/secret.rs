@@ -3,15 +3,15 @@
 //! What surprises: of what a *command* prints only the first line counts (`pass show` prints notes below it), of a
 //! *file* everything but the last line end. No error repeats the secret, nor the arguments of a command.
 
-use super::child::{Group, drain};
 use super::endpoint::{Endpoint, Secret};
 use crate::mail::escape;
+use crate::monitor::{self, Input, Program, drain};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::ffi::OsString;
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -139,16 +139,15 @@ async fn run(command: &[String], limit: Duration) -> Result<SecretString, Proble
 /// Standard output, and whether there was more than is kept.
 async fn run_to_end(command: &[String], program: &str) -> Result<(Zeroizing<Vec<u8>>, bool), Problem> {
     let program = || program.to_owned();
-    let mut group =
-        Group::spawn(command, Stdio::null()).map_err(|error| Problem::NotStarted { program: program(), error })?;
-    let stdout = group.child.stdout.take().expect("standard output is a pipe");
-    let stderr = group.child.stderr.take().expect("standard error is a pipe");
+    let started = Program::start(command, Input::None).await;
+    let mut started = started.map_err(|error| Problem::NotStarted { program: program(), error })?;
+    let (stdout, stderr) = (started.stdout, started.stderr);
     // Allocated once: growing would leave copies of the secret behind.
     let mut secret = Zeroizing::new(Vec::with_capacity(MAX_SECRET));
     let mut complaint = Vec::new();
     let (more, _) = tokio::try_join!(drain(stdout, &mut secret, MAX_SECRET), drain(stderr, &mut complaint, 1024))
         .map_err(|error| Problem::Pipe { program: program(), error })?;
-    let status = group.child.wait().await.map_err(|error| Problem::Pipe { program: program(), error })?;
+    let status = started.program.wait().await.map_err(|error| Problem::Pipe { program: program(), error })?;
     if !status.success() {
         return Err(Problem::Failed { program: program(), status, stderr: escape(complaint.trim_ascii()) });
     }
@@ -177,9 +176,7 @@ async fn in_background(path: PathBuf, private: bool) -> Result<SecretString, Pro
 
 fn read_file(path: &Path, private: bool) -> Result<SecretString, Problem> {
     let failed = |error| Problem::File { path: path.to_owned(), error };
-    // Without O_NONBLOCK the opening of a FIFO would wait for a writer.
-    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(failed)?;
+    let file = monitor::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(Problem::NotAFile { path: path.to_owned() });

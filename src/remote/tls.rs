@@ -13,11 +13,13 @@ pub use verify::{Reason, Refused};
 
 use super::endpoint::{Pin, TlsOptions, TlsVersion};
 use crate::mail::escape;
+use crate::monitor;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem};
 use rustls::{ClientConfig, RootCertStore};
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -244,16 +246,20 @@ fn trust(options: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Option<
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OptionsError> {
     let failed = |error| OptionsError::File { path: path.to_owned(), wanted: "-----BEGIN CERTIFICATE-----", error };
     let found: Vec<_> =
-        CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+        CertificateDer::pem_reader_iter(opened(path).map_err(failed)?).collect::<Result<_, _>>().map_err(failed)?;
     if found.is_empty() { Err(OptionsError::NoCertificate { path: path.to_owned() }) } else { Ok(found) }
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, OptionsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| OptionsError::File {
+    opened(path).and_then(PrivateKeyDer::from_pem_reader).map_err(|error| OptionsError::File {
         path: path.to_owned(),
         wanted: "-----BEGIN PRIVATE KEY-----",
         error,
     })
+}
+
+fn opened(path: &Path) -> Result<File, pem::Error> {
+    monitor::open(path).map_err(pem::Error::Io)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::status::{AccountView, Happened};
 use super::work::{Updates, Work};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// A hold on a supervisor, as long as that runs.
@@ -11,6 +12,7 @@ pub struct Handle {
     pub(super) requests: mpsc::UnboundedSender<Request>,
     pub(super) views: watch::Receiver<Arc<Vec<AccountView>>>,
     pub(super) happened: broadcast::Sender<Happened>,
+    pub(super) anew: Arc<AtomicBool>,
 }
 
 /// The supervisor has ended.
@@ -27,6 +29,16 @@ pub(super) enum Request {
 }
 
 impl Handle {
+    /// Waits until the supervisor takes no more, since it ends. Cancel safe.
+    pub async fn gone(&self) {
+        self.requests.closed().await;
+    }
+
+    /// Whether another daemon begins when this one has ended.
+    pub fn begins_anew(&self) -> bool {
+        self.anew.load(Ordering::Acquire)
+    }
+
     /// Has something done in an account; `updates` tell of it, to the last word.
     ///
     /// # Errors

@@ -93,7 +93,8 @@ impl Held {
     pub fn setup(&self) -> Setup {
         let Job { state_dir, account, .. } = &self.account.job;
         let status = AccountStatus::load(state_dir, account);
-        Setup { every: self.account.every, known: status.is_ok_and(|status| status.last_success.is_some()) }
+        let known = status.is_ok_and(|status| status.last_success.is_some());
+        Setup { every: self.account.every, known, paused: self.paused }
     }
 }
 

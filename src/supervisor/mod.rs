@@ -9,7 +9,6 @@ mod handle;
 mod held;
 mod live;
 pub mod metrics;
-mod notify;
 pub mod schedule;
 mod shell;
 pub mod status;
@@ -19,7 +18,6 @@ mod world;
 
 pub use handle::{Gone, Handle};
 pub use held::Account;
-pub use notify::Notify;
-pub use shell::{Load, Supervisor};
+pub use shell::{Load, Outside, Supervisor};
 pub use status::{AccountView, Condition, Doing, Happened, Progress, What, in_one_line};
 pub use work::{Answer, Update, Updates, Work};

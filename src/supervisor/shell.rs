@@ -4,25 +4,28 @@
 //! another. A task that is given up is dropped, which is to its account what a crash is; what it still writes on a thread of
 //! its own holds the account's lock, so nobody begins before that has ended.
 
+mod anew;
 mod answers;
 mod live;
 mod show;
 
-use super::handle::{Gone, Handle, Request};
+use super::handle::{Handle, Request};
 use super::held::{Account, Held, sentence};
 use super::live::Told;
-use super::notify::Notify;
 use super::schedule::{Command, Ending, Event, Health, Limits, Now, Schedule, Task};
 use super::status::{AccountView, Doing, Happened, Progress, What, in_one_line};
 use super::whereabouts::Whereabouts;
 use super::work::{Answer, Finished, Update, Updates, Work, carry_out};
 use super::world::{Received, Signals, uptime};
 use crate::maildir::Watch;
+use crate::monitor::{Bounds, Notify};
 use crate::remote::secret;
 use crate::worker::{self, Job, Kind, Reins, State, Trouble};
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{broadcast, watch};
@@ -40,18 +43,33 @@ const LAST: Duration = Duration::from_millis(2700);
 /// Reads the configuration again; an error is a clause that says what is wrong with it.
 pub type Load = Box<dyn FnMut() -> Result<Vec<Account>, String> + Send>;
 
+/// What a supervisor finds around it.
+pub struct Outside {
+    /// How the configuration is read again.
+    pub load: Load,
+    /// The way to the service manager.
+    pub notify: Notify,
+    /// What this process may touch.
+    pub bounds: Bounds,
+    /// The accounts that a person had paused before the daemon began anew.
+    pub paused: Vec<String>,
+}
+
 /// See the head of this file.
 pub struct Supervisor {
     schedule: Schedule,
     accounts: BTreeMap<String, Held>,
     running: BTreeMap<String, Running>,
     tickets: BTreeMap<u64, (Work, Updates)>,
+    /// Another daemon begins when this one has ended.
+    anew: Arc<AtomicBool>,
     last_ticket: u64,
     /// The one instance that watches all Maildirs.
     watch: Option<Arc<Watch>>,
     last_ear: u64,
     load: Load,
     notify: Notify,
+    bounds: Bounds,
     whereabouts: Whereabouts,
     began: Now,
     /// A key for digests of secrets, which are kept in memory only.
@@ -108,18 +126,21 @@ enum Message {
         account: String,
         told: Told,
     },
+    /// A Maildir that this process cannot reach.
+    Beyond(PathBuf),
 }
 
 impl Supervisor {
     /// Takes the accounts' locks. Whose lock is taken by another process is waited for; that is no error.
     ///
     /// `seed` makes its waits unlike those of others.
-    pub fn new(accounts: Vec<Account>, load: Load, notify: Notify, seed: u64) -> (Self, Handle) {
+    pub fn new(accounts: Vec<Account>, outside: Outside, seed: u64) -> (Self, Handle) {
+        let Outside { load, notify, bounds, paused } = outside;
         let (messages, inbox) = unbounded_channel();
         let (asking, requests) = unbounded_channel();
         let (views, watched) = watch::channel(Arc::default());
         let (happened, _) = broadcast::channel(KEPT);
-        let handle = Handle { requests: asking, views: watched, happened: happened.clone() };
+        let handle = Handle { requests: asking, views: watched, happened: happened.clone(), anew: Arc::default() };
         let mut key = [0; 32];
         key.chunks_mut(8).zip(1..).for_each(|(part, n): (_, u64)| {
             part.copy_from_slice(&(seed ^ fastrand::u64(..) ^ n).to_ne_bytes());
@@ -129,11 +150,13 @@ impl Supervisor {
             accounts: BTreeMap::new(),
             running: BTreeMap::new(),
             tickets: BTreeMap::new(),
+            anew: handle.anew.clone(),
             last_ticket: 0,
             watch: None,
             last_ear: 0,
             load,
             notify,
+            bounds,
             whereabouts: Whereabouts::here(),
             began: uptime(),
             key,
@@ -147,8 +170,11 @@ impl Supervisor {
             happened,
             stopping: None,
         };
-        supervisor.accounts =
-            accounts.into_iter().map(|account| (account.job.account.clone(), Held::new(account))).collect();
+        for account in accounts {
+            let name = account.job.account.clone();
+            let paused = paused.contains(&name);
+            supervisor.accounts.insert(name, Held { paused, ..Held::new(account) });
+        }
         (supervisor, handle)
     }
 
@@ -308,7 +334,11 @@ impl Supervisor {
         let (events, mut moved) = unbounded_channel();
         let (messages, account) = (self.messages.clone(), name.clone());
         let (asked, tell) = (updates.clone(), messages.clone());
+        let within = self.within(&name);
         let inner = tokio::spawn(async move {
+            if !within.await {
+                return anew::put_off();
+            }
             let Some(cover) = cover else { return carry_out(job, work, events, asked).await };
             let covered = |account: &str, covered: Result<bool, _>, is_after: bool| {
                 let grown = is_after && covered.as_ref().is_ok_and(|grown| *grown);
@@ -351,6 +381,7 @@ impl Supervisor {
                 self.on(&account, Event::Progressed);
             }
             Message::Live { account, told } => self.told(&account, told),
+            Message::Beyond(path) => self.beyond(&path),
             Message::Ended { account, finished, updates } => self.ended(account, *finished, updates),
             Message::Digest { account, digest, is_refused: true } => {
                 if let Some(held) = self.accounts.get_mut(&account) {
@@ -417,6 +448,10 @@ impl Supervisor {
             self.publish();
             let _ = updates.send(last);
         }
+        if failed {
+            // It may be that it was made just now.
+            tokio::spawn(self.within(&account));
+        }
     }
 
     fn end(&mut self, account: &str, ending: Ending) {
@@ -443,23 +478,11 @@ impl Supervisor {
             Received::End if self.stopping.is_none() => {
                 self.notify.stopping();
                 tracing::info!("told to end; what is in hand is finished.");
-                self.stopping = Some(self.now());
-                self.watch = None;
-                self.accounts.values_mut().for_each(|held| {
-                    held.ear = None;
-                    held.kept.let_go();
-                });
-                self.happen(None, What::Stopping, "the daemon ends");
-                let commands = self.schedule.stop(self.now());
-                self.obey(commands);
-                // Nobody waits for what will not be begun.
-                for (_, (_, updates)) in std::mem::take(&mut self.tickets) {
-                    let (what, state) = (Gone.to_string(), State::Temporary);
-                    let _ = updates.send(Update::Failed(Trouble { state, kind: Kind::Interrupted, what, hint: None }));
-                }
+                self.stop("the daemon ends");
             }
             Received::End => {}
-            Received::Reload => drop(self.reload()),
+            Received::Reload if self.stopping.is_none() => self.reload(None),
+            Received::Reload => {}
             Received::Now => {
                 for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
                     self.on(&name, Event::Now);

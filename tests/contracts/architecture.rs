@@ -10,16 +10,32 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("mail", &[]),
     ("step", &[]),
+    ("monitor", &[]),
     ("sync", &["mail"]),
-    ("remote", &["mail", "sync", "step"]),
-    ("maildir", &["mail", "sync", "step"]),
+    ("remote", &["mail", "sync", "step", "monitor"]),
+    ("maildir", &["mail", "sync", "step", "monitor"]),
     ("store", &["mail", "sync", "step"]),
     ("worker", &["mail", "sync", "remote", "maildir", "store"]),
-    ("hooks", &["mail", "remote", "maildir", "worker"]),
-    ("supervisor", &["mail", "sync", "remote", "maildir", "store", "worker", "hooks"]),
-    ("control", &["mail", "sync", "remote", "maildir", "store", "worker", "hooks", "supervisor"]),
-    ("config", &["mail", "sync", "remote", "maildir", "hooks"]),
-    ("cli", &["mail", "sync", "remote", "maildir", "store", "worker", "hooks", "supervisor", "control", "config"]),
+    ("hooks", &["mail", "monitor", "maildir", "worker"]),
+    ("supervisor", &["mail", "sync", "monitor", "remote", "maildir", "store", "worker", "hooks"]),
+    ("control", &["mail", "sync", "monitor", "remote", "maildir", "store", "worker", "hooks", "supervisor"]),
+    ("config", &["mail", "sync", "monitor", "remote", "maildir", "hooks"]),
+    (
+        "cli",
+        &[
+            "mail",
+            "sync",
+            "monitor",
+            "remote",
+            "maildir",
+            "store",
+            "worker",
+            "hooks",
+            "supervisor",
+            "control",
+            "config",
+        ],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -84,6 +100,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("imap_proto", "remote"),
     ("tokio_rustls", "remote"),
     ("mail_parser", "mail"),
+    ("landlock", "monitor"),
 ];
 
 /// The macros that print.
@@ -364,7 +381,7 @@ const BAD: &[(&str, &str, &str)] = &[
     (
         "remote/imap/a.rs",
         "use crate::{mail::Uid, maildir};",
-        "`remote` may import mail, sync, step; here it imports `maildir`",
+        "`remote` may import mail, sync, step, monitor; here it imports `maildir`",
     ),
     ("remote/imap/a.rs", "use crate::{mail::{Uid, escape}, store as s};", "here it imports `store`"),
     ("remote/imap/a.rs", "use super::super::super::store::X;", "here it imports `store`"),

@@ -2,6 +2,7 @@
 //! line, the units, and the database under `kill -9`.
 
 mod architecture;
+mod bounds;
 mod cli;
 mod config;
 mod guard;

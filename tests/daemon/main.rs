@@ -1,6 +1,7 @@
 //! The real program as a daemon, against the test server and a Dovecot: it is started, signalled, spoken with and ended, and
 //! no mail is lost by any of that.
 
+mod confined;
 mod ends;
 mod hooks;
 mod live;

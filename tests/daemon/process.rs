@@ -1,6 +1,7 @@
 //! A daemon of the test: what it tells the service manager is heard, and it ends with the test.
 
 use crate::support::bench::{Bench, Ran};
+use crate::support::processes::{gone, of_daemon};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::os::unix::net::UnixDatagram;
@@ -131,9 +132,11 @@ impl<'b> Daemon<'b> {
 
 impl Drop for Daemon<'_> {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have ended already. What works for it ends with it, and is gone a moment later.
+        let processes = of_daemon(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        processes.iter().for_each(|process| gone(*process));
         // The listener ends with an empty word.
         if let Ok(socket) = UnixDatagram::unbound() {
             let _ = socket.send_to(b"", self.bench.path("notify"));

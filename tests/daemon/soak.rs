@@ -7,8 +7,8 @@
 
 use super::process::Daemon;
 use crate::support::bench::{Bench, USER, message};
+use crate::support::processes::{memory, of_daemon};
 use crate::support::server::{Act, Profile, StoreMode, When};
-use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -172,10 +172,8 @@ fn nothing_is_lost_or_doubled_whatever_happens_on_both_sides_and_between() {
         }
         match world.dice.usize(..3) {
             0 => drop(daemon.end()),
-            1 => {
-                daemon.signal(Signal::KILL);
-                drop(daemon);
-            }
+            // Killed.
+            1 => drop(daemon),
             _ => continue,
         }
         starts += 1;
@@ -201,12 +199,11 @@ fn nothing_is_lost_or_doubled_whatever_happens_on_both_sides_and_between() {
     println!("{} messages made, {} deleted, {starts} starts", world.made, world.deleted.len());
 }
 
-/// What a process has open, and how much memory it has in use, in kB.
-fn burden(process: u32) -> (usize, u64) {
-    let open = fs::read_dir(format!("/proc/{process}/fd")).expect("a process of ours").count();
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process of ours");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    (open, line.trim().trim_end_matches(" kB").parse().expect("a number"))
+/// What the processes of a daemon have open, and how much memory they have in use, in kB.
+fn burden(monitor: u32) -> (usize, u64) {
+    let open = |process: &u32| fs::read_dir(format!("/proc/{process}/fd")).expect("a process of ours").count();
+    let processes = of_daemon(monitor);
+    (processes.iter().map(open).sum(), processes.iter().map(|process| memory(*process, "VmRSS:")).sum())
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod dovecot;
+pub mod processes;
 pub mod program;
 pub mod relay;
 pub mod server;

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::control::Client;
-use crate::supervisor::{Notify, Supervisor};
+use crate::monitor::{Bounds, Notify};
+use crate::supervisor::{Outside, Supervisor};
 use std::io::{BufRead as _, Read as _, Write as _};
 
 /// A daemon without accounts, on a socket.
@@ -17,7 +18,16 @@ impl Bench {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
         let bench = Self { dir, runtime };
-        let (supervisor, handle) = Supervisor::new(Vec::new(), Box::new(|| Err("no".into())), Notify::default(), 1);
+        let (supervisor, handle) = Supervisor::new(
+            Vec::new(),
+            Outside {
+                load: Box::new(|| Err("no".into())),
+                notify: Notify::default(),
+                bounds: Bounds::default(),
+                paused: Vec::new(),
+            },
+            1,
+        );
         let mut listener = Listener::bind(&bench.socket()).expect("bound");
         listener.link(bench.dir.path()).expect("linked");
         let hello = Hello {

@@ -3,28 +3,25 @@
 use super::error::{Error, Policy};
 use super::{Connected, Stream};
 use crate::mail::escape;
-use crate::remote::child::Group;
+use crate::monitor::{Input, Program};
 use std::io;
 use std::pin::Pin;
-use std::process::Stdio;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::net::unix::pipe::{Receiver, Sender};
 
 /// The lines of standard error that reach the log, and their greatest length in bytes.
 const MAX_LINES: usize = 20;
 const MAX_LINE: usize = 512;
 
 /// Starts the command. Whether something answers on it is for the protocol to find out.
-pub(super) fn open(command: &[String]) -> Result<Connected, Error> {
+pub(super) async fn open(command: &[String]) -> Result<Connected, Error> {
     let program = escape(command.first().map_or("", String::as_str));
-    let mut group =
-        Group::spawn(command, Stdio::piped()).map_err(|error| Policy::Tunnel { program: program.clone(), error })?;
-    let stdin = group.child.stdin.take().expect("standard input is a pipe");
-    let stdout = group.child.stdout.take().expect("standard output is a pipe");
-    let stderr = group.child.stderr.take().expect("standard error is a pipe");
-    tokio::spawn(log(stderr, program.clone()));
-    let stream: Stream = Box::new(Tunnel { stdin: Some(stdin), stdout, _group: group });
+    let started = Program::start(command, Input::Pipe).await;
+    let started = started.map_err(|error| Policy::Tunnel { program: program.clone(), error })?;
+    tokio::spawn(log(started.stderr, program.clone()));
+    let (stdin, stdout) = (started.stdin, started.stdout);
+    let stream: Stream = Box::new(Tunnel { stdin, stdout, _program: started.program });
     let peer = format!("the tunnel \"{program}\"");
     Ok(Connected { stream, protection: None, local: true, confidential: true, greeted: false, peer })
 }
@@ -33,13 +30,13 @@ pub(super) fn open(command: &[String]) -> Result<Connected, Error> {
 #[derive(Debug)]
 struct Tunnel {
     /// Gone after the shutdown, which is how the command sees the end.
-    stdin: Option<ChildStdin>,
-    stdout: ChildStdout,
-    _group: Group,
+    stdin: Option<Sender>,
+    stdout: Receiver,
+    _program: Program,
 }
 
 impl Tunnel {
-    fn stdin(&mut self) -> io::Result<Pin<&mut ChildStdin>> {
+    fn stdin(&mut self) -> io::Result<Pin<&mut Sender>> {
         self.stdin.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 }
@@ -74,7 +71,7 @@ impl AsyncWrite for Tunnel {
 }
 
 /// Logs the first lines of standard error, and reads the rest so that the command is never blocked by it.
-async fn log(mut stderr: ChildStderr, program: String) {
+async fn log(mut stderr: Receiver, program: String) {
     let mut line = Vec::new();
     let mut logged = 0;
     let mut chunk = [0; 1024];

@@ -99,7 +99,7 @@ impl Account {
     pub fn new(setup: Setup, now: Now) -> Self {
         Self {
             setup,
-            paused: false,
+            paused: setup.paused,
             removed: false,
             listening: false,
             health: Health::Good,

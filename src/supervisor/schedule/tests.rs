@@ -60,7 +60,7 @@ impl World {
     /// Adds an account whose passes end like this.
     fn add(&mut self, name: &str, takes: Duration, ending: Ending) {
         self.ends.insert(name.into(), (takes, ending));
-        self.on(name, Event::Added(Setup { every: EVERY, known: true }));
+        self.on(name, Event::Added(Setup { every: EVERY, known: true, paused: false }));
     }
 
     fn on(&mut self, account: &str, event: Event) {
@@ -266,7 +266,7 @@ fn a_refused_password_is_tried_when_the_configuration_changes_and_when_a_person_
     let mut world = World::new();
     world.add("work", ms(100), failed(Health::Login));
     world.after(HOUR);
-    world.on("work", Event::Changed(Setup { every: EVERY, known: true }));
+    world.on("work", Event::Changed(Setup { every: EVERY, known: true, paused: false }));
     world.after(HOUR);
     assert_eq!(world.count("work"), 2);
     world.on("work", ticket(1));
@@ -484,7 +484,7 @@ fn first_passes_leave_room_for_new_mail() {
     let mut world = World::with(Limits { passes: 4, first: 2, reserve: 0 });
     for number in 0..10 {
         world.ends.insert(format!("new{number}"), (10 * HOUR, good()));
-        world.on(&format!("new{number}"), Event::Added(Setup { every: EVERY, known: false }));
+        world.on(&format!("new{number}"), Event::Added(Setup { every: EVERY, known: false, paused: false }));
     }
     world.add("work", ms(100), good());
     // Ten hours of a first pass are not ten minutes without a move.
@@ -502,7 +502,7 @@ fn an_account_is_known_after_its_first_pass() {
     let mut world = World::with(Limits { passes: 4, first: 1, reserve: 0 });
     for name in ["a", "b"] {
         world.ends.insert(name.into(), (ms(1000), good()));
-        world.on(name, Event::Added(Setup { every: EVERY, known: false }));
+        world.on(name, Event::Added(Setup { every: EVERY, known: false, paused: false }));
     }
     world.after(ms(2500));
     assert_eq!((world.runs("a")[0].0, world.runs("b")[0].0), (ms(0), ms(1000)));
@@ -672,7 +672,7 @@ fn an_account_that_changed_is_begun_anew_and_others_are_not() {
     world.add("changed", Duration::MAX, good());
     world.add("same", Duration::MAX, good());
     world.after(MINUTE);
-    world.on("changed", Event::Changed(Setup { every: HOUR, known: true }));
+    world.on("changed", Event::Changed(Setup { every: HOUR, known: true, paused: false }));
     world.after(MINUTE);
     assert_eq!((world.count("changed"), world.count("same")), (2, 1));
     assert_eq!(world.told(&Command::Finish("changed".into())), [MINUTE]);
@@ -687,7 +687,7 @@ fn an_account_that_is_removed_ends_and_may_come_back() {
     world.on("work", Event::Removed);
     assert!(!world.schedule.knows("work"));
     assert_eq!(world.schedule.conditions(world.now).count(), 0);
-    world.on("work", Event::Added(Setup { every: EVERY, known: true }));
+    world.on("work", Event::Added(Setup { every: EVERY, known: true, paused: false }));
     assert!(world.schedule.knows("work"));
     world.end("work", Ending::Interrupted);
     world.after(ms(10));

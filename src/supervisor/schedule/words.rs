@@ -27,6 +27,8 @@ pub struct Setup {
     pub every: Duration,
     /// It was synchronised before.
     pub known: bool,
+    /// A person wants it left alone, and said so before the daemon began anew.
+    pub paused: bool,
 }
 
 /// What happened to an account.

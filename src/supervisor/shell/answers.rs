@@ -10,6 +10,7 @@ use crate::supervisor::schedule::{Event, Ticket};
 use crate::supervisor::status::What;
 use crate::supervisor::work::Update;
 use crate::worker::{Kind, State, Trouble};
+use tokio::sync::oneshot;
 
 impl Supervisor {
     pub(super) fn answer(&mut self, request: Request) {
@@ -30,9 +31,7 @@ impl Supervisor {
             Request::Pause { accounts, paused, answer } => {
                 let _ = answer.send(self.pause(&accounts, paused));
             }
-            Request::Reload { answer } => {
-                let _ = answer.send(self.reload());
-            }
+            Request::Reload { answer } => self.reload(Some(answer)),
         }
     }
 
@@ -74,9 +73,13 @@ impl Supervisor {
     }
 
     /// Reads the configuration again; a wrong one changes nothing.
-    pub(super) fn reload(&mut self) -> Result<(), String> {
+    pub(super) fn reload(&mut self, answer: Option<oneshot::Sender<Result<(), String>>>) {
         self.notify.reloading();
-        let done = (self.load)().map(|accounts| self.replace(accounts));
+        let done = match (self.load)() {
+            // The next one reads it, and says that all is ready; who asked hears of it when this one has ended.
+            Ok(accounts) if self.begins_anew_for(&accounts) => return,
+            loaded => loaded.map(|accounts| self.replace(accounts)),
+        };
         match &done {
             Ok(changes) => {
                 tracing::info!("the configuration was read again: {changes}.");
@@ -90,7 +93,9 @@ impl Supervisor {
         self.publish();
         self.told = in_one_line(&self.views.borrow());
         self.notify.ready(&self.told);
-        done.map(drop)
+        if let Some(answer) = answer {
+            let _ = answer.send(done.map(drop));
+        }
     }
 
     /// Puts other accounts in the place of those that there are; those that did not change notice nothing.

@@ -3,6 +3,7 @@
 //! Nobody listening is no error, here as there. And a manager that does not listen is not waited for: its queue takes but a
 //! few datagrams, and a daemon that hangs because nobody hears that it is well is not well.
 
+use super::ask::Link;
 use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -13,8 +14,16 @@ use std::time::Duration;
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notify {
-    to: Option<(UnixDatagram, SocketAddr)>,
+    to: Way,
     watchdog: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+enum Way {
+    #[default]
+    Nobody,
+    Manager(UnixDatagram, SocketAddr),
+    Monitor(Link),
 }
 
 impl Notify {
@@ -24,11 +33,17 @@ impl Notify {
         let to = socket.and_then(|name| {
             let (socket, address) = (UnixDatagram::unbound().ok()?, address(name).ok()?);
             socket.set_nonblocking(true).ok()?;
-            Some((socket, address))
+            Some(Way::Manager(socket, address))
         });
         let ours = watchdog_pid.is_none_or(|pid| pid == std::process::id().to_string());
         let watchdog = watchdog_usec.filter(|_| ours).and_then(|usec| usec.parse().ok()).map(Duration::from_micros);
-        Self { to, watchdog: watchdog.filter(|time| !time.is_zero()) }
+        Self { to: to.unwrap_or_default(), watchdog: watchdog.filter(|time| !time.is_zero()) }
+    }
+
+    /// The one that the monitor tells; the watchdog's is this process, as its monitor is.
+    pub fn through(link: Link) -> Self {
+        let usec = std::env::var("WATCHDOG_USEC").ok();
+        Self { to: Way::Monitor(link), ..Self::new(None, usec.as_deref(), None) }
     }
 
     /// The one of this process.
@@ -41,6 +56,20 @@ impl Notify {
     /// How often the watchdog is to hear that all is well: three times within its patience.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog.map(|patience| patience / 3)
+    }
+
+    /// How long the watchdog waits for a word.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// Hands on what the daemon said; it says it again if that matters.
+    pub(super) fn hand_on(&self, text: &str) {
+        if text.starts_with("STATUS=") || text.starts_with("WATCHDOG=") {
+            self.send(text);
+        } else {
+            self.insist(text);
+        }
     }
 
     /// Everything is there that does not depend on a server.
@@ -82,12 +111,15 @@ impl Notify {
 
     /// Says something; false: there is no room for it now.
     fn send(&self, text: &str) -> bool {
-        let Some((socket, address)) = &self.to else { return true };
-        // A manager that went away has no use for it.
-        socket
-            .send_to_addr(text.as_bytes(), address)
-            .err()
-            .is_none_or(|error| error.kind() != io::ErrorKind::WouldBlock)
+        match &self.to {
+            Way::Nobody => true,
+            // A manager that went away has no use for it.
+            Way::Manager(socket, address) => socket
+                .send_to_addr(text.as_bytes(), address)
+                .err()
+                .is_none_or(|error| error.kind() != io::ErrorKind::WouldBlock),
+            Way::Monitor(link) => link.tell(text),
+        }
     }
 }
 
