@@ -78,6 +78,19 @@ impl Folder {
         Ok(Self::of(folder, new, cur, tmp))
     }
 
+    /// Tells whether there is a Maildir at a path, or something that may be one, whosever it is.
+    pub fn is_there(root: &Root, path: &LocalPath) -> Result<bool, Error> {
+        let mut folder = root.dir.open_dir(b".")?;
+        for name in path.components() {
+            folder = match folder.open_dir(name.as_bytes()) {
+                Err(error) if error.is_missing() => return Ok(false),
+                opened => opened?,
+            };
+        }
+        let is_missing = |part: &[u8]| folder.open_dir(part).is_err_and(|error| error.is_missing());
+        Ok(!is_missing(b"cur") || !is_missing(b"new"))
+    }
+
     /// Tells where the keywords of this folder live, and whether one that has no letter may get one; unless this is called,
     /// they live in the database alone. What the letters mean is read by each [`scan`](Self::scan).
     pub fn keep_keywords(&self, keywords: Keywords, may_learn: bool) {
@@ -276,6 +289,19 @@ pub(super) mod tests {
             Err(Error::Unavailable(reason)) => reason,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_maildir_is_there_with_a_part_of_it_and_not_before() {
+        let (tmp, root) = root();
+        let is_there = |name: &str| Folder::is_there(&root, &path(name)).expect("it can be looked at");
+        assert!(!is_there("A/B"));
+        std::fs::create_dir_all(tmp.path().join("A/B/tmp")).expect("made");
+        assert!(!is_there("A") && !is_there("A/B"), "directories that lead to a Maildir are none");
+        std::fs::create_dir(tmp.path().join("A/B/new")).expect("made");
+        assert!(is_there("A/B") && !is_there("A"));
+        symlink("/etc", tmp.path().join("L")).expect("made");
+        assert!(Folder::is_there(&root, &path("L")).is_err());
     }
 
     #[test]

@@ -102,9 +102,11 @@ impl Pass<'_> {
         let (there, here) = self.looks(id, &base, seen, wanted).await?;
         let store = self.store.clone();
         let mut memory = blocking(move || Ok(store.guard()?)).await?;
+        // What was made by us, and was empty then, belongs together whatever came into it since.
+        let is_ours = cause == Cause::Met && self.records.get(&id).is_some_and(|record| record.adopting.is_none());
         let done = adopt(cause, &base, (&seen.remote, &seen.local), &there, &here, memory.last_set);
         let approved = question.is_some_and(|question| question.word == Word::Approved);
-        if cause != Cause::Reappeared && done.is_doubtful() && !approved {
+        if cause != Cause::Reappeared && done.is_doubtful() && !approved && !is_ours {
             let word = question.map_or(Word::Waiting, |question| question.word);
             let question = Question { paired: done.paired, there: done.there, here: done.here, word };
             self.ask(id, cause, question).await?;

@@ -5,7 +5,8 @@ use crate::remote::error::Error as ImapError;
 use crate::remote::imap::Listing;
 use crate::store::Settlement;
 use crate::sync::{
-    Answer, Listed, MailboxAction, MailboxId, MailboxRecord, MailboxVerdict, Mailboxes, There, arrange, judge,
+    Adopting, Answer, Cause, Listed, MailboxAction, MailboxId, MailboxRecord, MailboxVerdict, Mailboxes, There,
+    arrange, judge,
 };
 use crate::worker::map::Directories;
 use crate::worker::pass::{Mode, Pass, blocking};
@@ -151,7 +152,7 @@ impl Pass<'_> {
         let deletes = |action: &MailboxAction| matches!(action, MailboxAction::DeleteRemote { .. });
         let (deletions, actions): (Vec<_>, Vec<_>) = actions.into_iter().partition(deletes);
         if self.mode == Mode::DryRun {
-            mirrored.extend(self.pretend(actions));
+            mirrored.extend(self.pretend(actions, &met));
         } else {
             mirrored.extend(self.make_mailboxes(actions).await?);
         }
@@ -309,12 +310,15 @@ impl Pass<'_> {
     }
 
     /// In a dry run: what would be made is taken for made, what would be renamed stays where it is.
-    fn pretend(&mut self, actions: Vec<MailboxAction>) -> Vec<MailboxId> {
+    fn pretend(&mut self, actions: Vec<MailboxAction>, met: &BTreeSet<MailboxId>) -> Vec<MailboxId> {
         let mut ids = Vec::new();
         for action in actions {
             let id = action.mailbox();
             let record = match action {
-                MailboxAction::CreateLocal { name, path, .. } => MailboxRecord::new(id, name, Some(path)),
+                MailboxAction::CreateLocal { name, path, .. } => {
+                    let adopting = met.contains(&id).then_some(Adopting { cause: Cause::Met, question: None });
+                    MailboxRecord { adopting, ..MailboxRecord::new(id, name, Some(path)) }
+                }
                 MailboxAction::CreateRemote { name, path, .. } => {
                     self.pretended.insert(id);
                     MailboxRecord::new(id, name, path)

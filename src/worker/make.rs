@@ -4,7 +4,7 @@ use crate::mail::MailboxName;
 use crate::maildir::{Folder, FolderMarker, LocalPath};
 use crate::remote::error::Error as ImapError;
 use crate::store::Settlement;
-use crate::sync::{MailboxAction, MailboxId, MailboxRecord, Work};
+use crate::sync::{Adopting, Cause, MailboxAction, MailboxId, MailboxRecord, Work};
 use crate::worker::Error;
 use crate::worker::pass::{Mode, Pass, blocking};
 use std::collections::BTreeSet;
@@ -134,7 +134,7 @@ impl Pass<'_> {
         let mut record = MailboxRecord { identity, ..MailboxRecord::new(id, name.clone(), path.cloned()) };
         if let Some(path) = path {
             match self.create_local(id, name, path).await {
-                Ok(inode) => record.inode = inode,
+                Ok((inode, adopting)) => (record.inode, record.adopting) = (inode, adopting),
                 Err(Error::Maildir(
                     reason @ (crate::maildir::Error::Hostile { .. } | crate::maildir::Error::Exists { .. }),
                 )) => {
@@ -167,11 +167,21 @@ impl Pass<'_> {
         }
     }
 
-    /// Makes a directory, and tells its number.
-    async fn create_local(&mut self, id: MailboxId, name: &MailboxName, path: &str) -> Result<Option<u64>, Error> {
-        let Some(root) = self.root.clone() else { return Ok(None) };
-        let Some(path) = LocalPath::new(path) else { return Ok(None) };
+    /// Makes a directory, and tells its number, and that it is to be adopted if it was there already: a person may have to say
+    /// whether it belongs to the mailbox.
+    async fn create_local(
+        &mut self,
+        id: MailboxId,
+        name: &MailboxName,
+        path: &str,
+    ) -> Result<(Option<u64>, Option<Adopting>), Error> {
+        let Some(root) = self.root.clone() else { return Ok((None, None)) };
+        let Some(path) = LocalPath::new(path) else { return Ok((None, None)) };
         let marker = FolderMarker { id: id.0, name: name.clone(), state: self.owner.state };
-        blocking(move || Ok(Some(Folder::create(&root, &path, &marker)?.inode()?.number))).await
+        blocking(move || {
+            let adopting = Folder::is_there(&root, &path)?.then_some(Adopting { cause: Cause::Met, question: None });
+            Ok((Some(Folder::create(&root, &path, &marker)?.inode()?.number), adopting))
+        })
+        .await
     }
 }

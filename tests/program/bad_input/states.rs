@@ -259,3 +259,20 @@ fn a_state_of_a_newer_version_is_refused_and_not_touched() {
     assert_eq!(ran.code, Some(1), "{text:?}: {}", ran.err);
     nothing_lost(&bench, 2, 2);
 }
+
+/// The first look broke off when the directory was made, and mail came into it before the next one.
+#[test]
+fn what_comes_into_a_directory_of_ours_is_no_question() {
+    let bench = Bench::new(Profile::full());
+    bench.configure("");
+    bench.fill(6);
+    bench.server.rule(When::verb("SELECT").nth(1), Act::Drop);
+    bench.sync().is(75, "closed the connection");
+    for n in 20..26 {
+        let file = bench.maildir().join("INBOX/new").join(format!("1700000000.M{n}P9.here"));
+        fs::write(file, message(n).replace("\r\n", "\n")).expect("the directory is there");
+    }
+    bench.settle();
+    bench.sync().is(0, "6 fetched, 6 uploaded");
+    bench.converged("INBOX", 12);
+}
