@@ -1,7 +1,7 @@
 //! From an endpoint to a session that is logged in.
 
 use crate::remote::auth::{Exchange, Have, Identity, choose};
-use crate::remote::endpoint::{Endpoint, Mechanism, Protocol, Security, Target};
+use crate::remote::endpoint::{Endpoint, Mechanism, Protocol, Secret, Security, Target};
 use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Imap, Listing};
 use crate::remote::lifeline::Lifeline;
@@ -150,6 +150,20 @@ pub(super) async fn credentials(
         _ => None,
     };
     Ok((mechanism, secret))
+}
+
+/// Sees whether the secret of a login is there, where that needs no program, which might ask somebody.
+///
+/// # Errors
+/// [`Error::Secret`], as a login would find. Cancel safe.
+pub async fn probe(endpoint: &Endpoint) -> Result<(), Error> {
+    match &endpoint.password {
+        Some(password @ (Secret::File(_) | Secret::Environment(_) | Secret::Credential(_))) => {
+            secret::reveal(password, "the password").await?;
+        }
+        Some(Secret::Command(_) | Secret::Literal(_)) | None => {}
+    }
+    Ok(())
 }
 
 /// Begins a SASL exchange.

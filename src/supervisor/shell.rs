@@ -7,6 +7,7 @@
 mod anew;
 mod answers;
 mod live;
+mod ready;
 mod show;
 
 use super::handle::{Handle, Request};
@@ -185,6 +186,7 @@ impl Supervisor {
     /// Signals cannot be had.
     pub async fn run(mut self) -> io::Result<()> {
         let mut signals = Signals::new()?;
+        self.probe_secrets().await;
         self.open_eyes();
         for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
             let setup = self.accounts[&name].setup();

@@ -224,6 +224,19 @@ fn a_worker_that_panics_is_begun_again_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_secret_that_is_missing_is_told_before_all_is_ready_and_its_account_goes_on_when_it_comes() {
+    let bench = bench();
+    bench.fill(1);
+    fs::rename(bench.path("secret"), bench.path("away")).expect("moved");
+    let daemon = Daemon::start(&bench);
+    let log = daemon.log();
+    let (missing, ready) = (log.find("secret\" cannot be read"), log.find("mailtwin 0.1.0 runs"));
+    assert!(missing.is_some() && missing < ready, "{log}");
+    fs::rename(bench.path("away"), bench.path("secret")).expect("moved back");
+    daemon.until("mail", || bench.count("INBOX") == 1);
+}
+
+#[test]
 fn the_watchdog_hears_that_all_is_well() {
     let bench = bench();
     let mut daemon = Daemon::start_with(&bench, |command| {
