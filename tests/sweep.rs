@@ -1,5 +1,8 @@
 //! Every scenario against the test server, in three profiles: run, run again, and killed at every step.
 //!
+//! In the first profile it is killed before every step, in the others where something was changed since the step before;
+//! `EVERY=1` kills before every one in all.
+//!
 //! `MINUTES=n` kills twice at random until they are over, and on Dovecot at every step; `SEED=n` repeats those.
 //! `SCENARIO=words` sweeps those only whose names have the words, `PROFILE=name` in that profile only.
 
@@ -11,7 +14,7 @@ mod scenarios;
 mod support;
 
 use scenarios::dovecot::{self, Performance};
-use scenarios::sweep::{Count, Rehearsal};
+use scenarios::sweep::{Count, Kills, Rehearsal};
 use scenarios::{Scenario, scenarios as all_scenarios};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,13 +42,16 @@ fn is_chosen(variable: &str, name: &str) -> bool {
 #[test]
 fn every_scenario_survives_a_kill_at_every_step() {
     let scenarios = all_scenarios();
-    let mut work: Vec<(&Scenario, (&str, Profile))> = Vec::new();
+    let mut work: Vec<(&Scenario, (&str, Profile), Kills)> = Vec::new();
+    let every = std::env::var_os("EVERY").is_some();
     for scenario in scenarios.iter().filter(|s| is_chosen("SCENARIO", s.name)) {
         let is_meant = |name: &str| scenario.profiles.is_none_or(|meant| meant.contains(&name));
         let told = profiles().into_iter().take(if scenario.one_profile { 1 } else { 3 });
         let more = scenario.changes_only.then(|| ("no QRESYNC", Profile::full().without(&["QRESYNC"])));
         let told = told.chain(more).filter(|p| is_chosen("PROFILE", p.0) && is_meant(p.0));
-        work.extend(told.map(|profile| (scenario, profile)));
+        // The profiles differ in what is asked, and hardly in what is changed.
+        let all = |is_first| if is_first || every { Kills::All } else { Kills::AfterChanges };
+        work.extend(told.enumerate().map(|(number, profile)| (scenario, profile, all(number == 0))));
     }
     is_not_empty(&work);
     let started = Instant::now();
@@ -55,12 +61,12 @@ fn every_scenario_survives_a_kill_at_every_step() {
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
-                while let Some((scenario, profile)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((scenario, profile, kills)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let began = Instant::now();
                     let swept = catch_unwind(AssertUnwindSafe(|| {
                         let mut rehearsal = Rehearsal::prepare(scenario, profile.clone());
                         rehearsal.undisturbed();
-                        rehearsal.sweep()
+                        rehearsal.sweep(*kills)
                     }));
                     let seconds = began.elapsed().as_secs_f32();
                     match swept {

@@ -7,6 +7,42 @@ use super::tree::{Names, Tree};
 use crate::support::server::{PASSWORD, Profile, Server, State};
 use std::collections::BTreeMap;
 
+/// The commands after which both sides and the memory are as before.
+const LOOKS: [&str; 16] = [
+    "authenticate",
+    "capability",
+    "compress",
+    "enable",
+    "fetch",
+    "id",
+    "idle",
+    "list",
+    "login",
+    "lsub",
+    "namespace",
+    "noop",
+    "notify",
+    "search",
+    "select",
+    "status",
+];
+
+/// At which steps of a run it is killed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kills {
+    /// At every one.
+    All,
+    /// At the first, and at every one that follows a change; at the others it would be killed where it was killed before.
+    AfterChanges,
+}
+
+impl Kills {
+    fn include(self, steps: &[String], at: usize) -> bool {
+        let looks = |site: &String| site.strip_prefix("imap.").is_some_and(|verb| LOOKS.contains(&verb));
+        self == Self::All || at.checked_sub(1).is_none_or(|before| !looks(&steps[before]))
+    }
+}
+
 /// What a sweep counted.
 #[derive(Default)]
 pub struct Count {
@@ -175,10 +211,10 @@ impl<'s> Rehearsal<'s> {
         assert_eq!(memory, self.stage.memory(), "{}: the memory changed", self.what);
     }
 
-    /// Kills it at every step in turn, and resumes.
-    pub fn sweep(mut self) -> Count {
+    /// Kills it at steps in turn, and resumes.
+    pub fn sweep(mut self, kills: Kills) -> Count {
         for (number, steps) in self.steps.clone().into_iter().enumerate() {
-            for (at, site) in steps.iter().enumerate() {
+            for (at, site) in steps.iter().enumerate().filter(|(at, _)| kills.include(&steps, *at)) {
                 self.count.kills += 1;
                 *self.count.sites.entry(site.clone()).or_default() += 1;
                 let told = self.kill(number, at, site);
