@@ -22,7 +22,7 @@ use super::world::{Received, Signals, uptime};
 use crate::maildir::Watch;
 use crate::monitor::{Bounds, Notify};
 use crate::worker::{self, Reins};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +71,8 @@ pub struct Supervisor {
     load: Load,
     notify: Notify,
     bounds: Bounds,
+    /// Maildirs that it cannot reach and does not begin anew for, before the configuration can be used again.
+    unreached: BTreeSet<PathBuf>,
     whereabouts: Whereabouts,
     began: Now,
     /// A key for digests of secrets, which are kept in memory only.
@@ -158,6 +160,7 @@ impl Supervisor {
             load,
             notify,
             bounds,
+            unreached: BTreeSet::new(),
             whereabouts: Whereabouts::here(),
             began: uptime(),
             key,
@@ -299,7 +302,7 @@ impl Supervisor {
                 self.on(&account, Event::Progressed);
             }
             Message::Live { account, told } => self.told(&account, told),
-            Message::Beyond(path) => self.beyond(&path),
+            Message::Beyond(path) => self.beyond(path),
             Message::Ended { account, finished, updates } => self.ended(account, *finished, updates),
             Message::Digest { account, digest, is_refused: true } => {
                 if let Some(held) = self.accounts.get_mut(&account) {

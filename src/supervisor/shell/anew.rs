@@ -10,7 +10,7 @@ use crate::supervisor::schedule::Ending;
 use crate::supervisor::status::What;
 use crate::supervisor::work::{Finished, Update};
 use crate::worker::{Kind, State, Trouble};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 impl Supervisor {
@@ -33,15 +33,18 @@ impl Supervisor {
         }
     }
 
-    /// Ends, to be begun anew, if some of these accounts have a Maildir that was not named at the start; says whether.
+    /// Ends, to be begun anew, if some of these accounts have a Maildir that was not named at the start, or is not reached
+    /// since; says whether.
     pub(super) fn begins_anew_for(&mut self, accounts: &[Account]) -> bool {
-        let beyond = accounts.iter().map(|account| &account.job.maildir).find(|path| !self.bounds.name(path));
+        let is_beyond = |path: &&PathBuf| !self.bounds.name(path) || self.unreached.contains(*path);
+        let beyond = accounts.iter().map(|account| &account.job.maildir).find(is_beyond);
         beyond.cloned().is_some_and(|path| self.begins_anew(&path))
     }
 
     /// Finds out whether the Maildir of an account can be reached; the future says whether, and sees to it if not.
     pub(super) fn within(&self, account: &str) -> impl Future<Output = bool> + Send + use<> {
         let path = self.accounts.get(account).map(|held| held.account.job.maildir.clone());
+        let path = path.filter(|path| !self.unreached.contains(path));
         let (bounds, messages) = (self.bounds.clone(), self.messages.clone());
         async move {
             // A disk that does not answer is nobody's trouble but its account's.
@@ -54,11 +57,24 @@ impl Supervisor {
         }
     }
 
-    /// Ends, to be begun anew, since this cannot be reached.
-    pub(super) fn beyond(&mut self, path: &Path) {
-        if self.stopping.is_none() {
-            self.notify.reloading();
-            self.begins_anew(path);
+    /// Ends, to be begun anew, since this cannot be reached. It goes on without it where nobody could begin: under a
+    /// configuration that somebody is writing.
+    pub(super) fn beyond(&mut self, path: PathBuf) {
+        if self.stopping.is_some() {
+            return;
+        }
+        if let Err(reason) = (self.load)() {
+            let shown = escape(path.as_os_str().as_encoded_bytes());
+            tracing::error!(
+                "{shown} is reached by a daemon that begins anew, and none can: the configuration cannot be used. \
+                 Mend it, and run `mailtwin reload`: {reason}"
+            );
+            self.unreached.insert(path);
+            return;
+        }
+        self.notify.reloading();
+        if !self.begins_anew(&path) {
+            self.unreached.insert(path);
         }
     }
 
