@@ -1,7 +1,7 @@
 //! `mailtwin status`: how the accounts fare, from their status files, and from the daemon if it runs; no server is asked.
 
 use super::daemon::Daemon;
-use super::watch::watch;
+use super::watch::{Watched, watch};
 use super::{Exit, Failure, Output, Selected, Selection, Style};
 use crate::config::Config;
 use crate::control::Hello;
@@ -56,8 +56,9 @@ struct Shown {
 pub(super) fn run(arguments: &StatusArguments, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let selected = Selected::all(&arguments.accounts, config)?;
     if arguments.watch {
-        let names = selected.into_iter().map(|selected| selected.account.name.to_string()).collect();
-        return watch(names, config, output);
+        // Whoever names none sees those, too, that a reload brings.
+        let names = selected.into_iter().map(|selected| selected.account.name.to_string());
+        return watch(&Watched((!arguments.accounts.is_empty()).then(|| names.collect())), config, output);
     }
     let mut accounts = Vec::new();
     let mut exit = Exit::Done;

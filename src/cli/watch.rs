@@ -28,13 +28,23 @@ enum News {
     Gone(Option<Error>),
 }
 
-/// Shows these accounts until somebody ends it, or the daemon ends.
-pub(super) fn watch(accounts: BTreeSet<String>, config: &Config, output: &Output) -> Result<Exit, Failure> {
+/// The accounts that are shown; none: all that the daemon keeps.
+pub(super) struct Watched(pub Option<BTreeSet<String>>);
+
+impl Watched {
+    fn of(&self, views: Vec<AccountView>) -> Vec<AccountView> {
+        let is_meant = |view: &AccountView| self.0.as_ref().is_none_or(|names| names.contains(&view.account));
+        views.into_iter().filter(is_meant).collect()
+    }
+}
+
+/// Shows accounts until somebody ends it, or the daemon ends.
+pub(super) fn watch(accounts: &Watched, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let daemon = Daemon::need(config, output)?;
     let (news, inbox) = channel();
     follow(&daemon, Request::Status { watch: true }, news.clone())?;
     if output.is_json() || !io::stdout().is_terminal() {
-        return plain(&accounts, &inbox, output);
+        return plain(accounts, &inbox, output);
     }
     follow(&daemon, Request::Events, news.clone())?;
     // Its words go to the screen's place otherwise.
@@ -56,7 +66,7 @@ pub(super) fn watch(accounts: BTreeSet<String>, config: &Config, output: &Output
                 return Err(error.map_or_else(daemon::gone, |error| daemon::failure(&error)));
             }
             Ok(News::Views(views)) => {
-                scene.views = views.into_iter().filter(|view| accounts.contains(&view.account)).collect();
+                scene.views = accounts.of(views);
                 None
             }
             // That something began is seen above.
@@ -75,9 +85,9 @@ pub(super) fn watch(accounts: BTreeSet<String>, config: &Config, output: &Output
         if key.is_some_and(|key| matches!(key, b'q' | b'Q' | 3 | 27)) || output.is_deaf() {
             break;
         }
-        if read.is_none_or(|at| at.elapsed() >= STATUSES) {
+        if !scene.views.is_empty() && read.is_none_or(|at| at.elapsed() >= STATUSES) {
             let load = |name: &String| Some((name.clone(), AccountStatus::load(&config.state_dir, name).ok()?));
-            scene.statuses = accounts.iter().filter_map(load).collect();
+            scene.statuses = scene.views.iter().map(|view| &view.account).filter_map(load).collect();
             read = Some(Instant::now());
         }
         scene.now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -108,7 +118,7 @@ fn follow(daemon: &Daemon, request: Request, news: Sender<News>) -> Result<(), F
 }
 
 /// A line for each account that changed, or all of it as JSON.
-fn plain(accounts: &BTreeSet<String>, inbox: &Receiver<News>, output: &Output) -> Result<Exit, Failure> {
+fn plain(accounts: &Watched, inbox: &Receiver<News>, output: &Output) -> Result<Exit, Failure> {
     let mut known: BTreeMap<String, String> = BTreeMap::new();
     while let Ok(news) = inbox.recv() {
         let views = match news {
@@ -116,7 +126,7 @@ fn plain(accounts: &BTreeSet<String>, inbox: &Receiver<News>, output: &Output) -
             News::Gone(error) => return Err(error.map_or_else(daemon::gone, |error| daemon::failure(&error))),
             News::Happened(_) | News::Key(_) => continue,
         };
-        let views: Vec<AccountView> = views.into_iter().filter(|view| accounts.contains(&view.account)).collect();
+        let views = accounts.of(views);
         if output.is_json() {
             output.json_line(&views);
         }
