@@ -92,7 +92,7 @@ fn main() {
     let (before, at) = (processor(process), Instant::now());
     sleep(Duration::from_secs(60 * minutes));
     let share = (processor(process) - before).as_secs_f64() / at.elapsed().as_secs_f64();
-    let (now, peak) = (memory(process, "VmRSS:"), memory(process, "VmHWM:"));
+    let (now, peak) = (of_all(process, processes::memory), of_all(process, processes::peak));
     println!("| memory {} MB, at most {} MB | processor {:.2} % of one core |", now / 1000, peak / 1000, share * 100.0);
     let mut took = Vec::new();
     for n in 0..ARRIVALS {
@@ -146,6 +146,6 @@ fn processor(monitor: u32) -> Duration {
 }
 
 /// In kB, of all its processes.
-fn memory(monitor: u32, what: &str) -> u64 {
-    of_daemon(monitor).into_iter().map(|process| processes::memory(process, what)).sum()
+fn of_all(monitor: u32, what: impl Fn(u32) -> u64) -> u64 {
+    of_daemon(monitor).into_iter().map(what).sum()
 }

@@ -9,6 +9,7 @@ use super::process::Daemon;
 use crate::support::bench::{Bench, USER, message};
 use crate::support::processes::{memory, of_daemon};
 use crate::support::server::{Act, Profile, StoreMode, When};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -181,6 +182,8 @@ fn nothing_is_lost_or_doubled_whatever_happens_on_both_sides_and_between() {
     }
     bench.server.clear_rules();
     bench.server.sever_all();
+    // After many failures it would wait for minutes.
+    daemon.signal(Signal::USR1);
     daemon.until("that both sides are the same", || {
         let [there, here] = world.both();
         there == here && world.flags_agree()
@@ -203,7 +206,7 @@ fn nothing_is_lost_or_doubled_whatever_happens_on_both_sides_and_between() {
 fn burden(monitor: u32) -> (usize, u64) {
     let open = |process: &u32| fs::read_dir(format!("/proc/{process}/fd")).expect("a process of ours").count();
     let processes = of_daemon(monitor);
-    (processes.iter().map(open).sum(), processes.iter().map(|process| memory(*process, "VmRSS:")).sum())
+    (processes.iter().map(open).sum(), processes.iter().map(|process| memory(*process)).sum())
 }
 
 #[test]
@@ -217,6 +220,8 @@ fn a_long_life_keeps_neither_files_open_nor_memory() {
     let at_rest = |world: &World<'_>| {
         bench.server.clear_rules();
         bench.server.sever_all();
+        // After many failures it would wait for minutes.
+        daemon.signal(Signal::USR1);
         daemon.until("that both sides are the same", || world.flags_agree());
         daemon.until("that it listens", || daemon.ask(&["status"]).out.contains("live"));
         // What is kept open for a moment is closed, and what is left is what it lives with.

@@ -27,10 +27,19 @@ pub fn gone(process: u32) {
     }
 }
 
-/// How much memory a process has in use, in kB: `VmRSS:`, or `VmHWM:`, the most so far (proc_pid_status(5)).
-pub fn memory(process: u32, what: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process of ours");
-    let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("it is told");
+/// How much memory a process has in use, in kB; its part of what it shares with others (PSS, proc_pid_smaps_rollup(5)).
+pub fn memory(process: u32) -> u64 {
+    kilobytes(process, "smaps_rollup", "Pss:")
+}
+
+/// The most that a process had in use so far, in kB, all that it shares included (proc_pid_status(5)).
+pub fn peak(process: u32) -> u64 {
+    kilobytes(process, "status", "VmHWM:")
+}
+
+fn kilobytes(process: u32, file: &str, what: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/{file}")).expect("a process of ours");
+    let line = text.lines().find_map(|line| line.strip_prefix(what)).expect("it is told");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
