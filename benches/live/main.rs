@@ -1,6 +1,8 @@
 //! How soon the daemon brings what changes, both ways, beside a bare client that waits in IDLE.
 //!
-//! `cargo bench --bench live -- [--messages N] [--round-trip MS]`
+//! `cargo bench --bench live -- [--messages N] [--round-trip MS] [--cyrus DIR]`
+//!
+//! The server is a Dovecot, or the Cyrus IMAP below a directory.
 //!
 //! Messages come one by one at random gaps. To the Maildir: from the moment at which the bare client is told, since a server
 //! may hold news back for everybody, until another process sees the file; a second bare client shows what of that is the
@@ -10,6 +12,7 @@
 // The table is meant to be read.
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
+mod cyrus;
 // Its turns are not asked for.
 #[allow(dead_code)]
 #[path = "../compare/link.rs"]
@@ -17,6 +20,7 @@ mod link;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+use cyrus::Cyrus;
 use link::{Link, Quality};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -42,7 +46,7 @@ struct Client {
 
 impl Client {
     fn login(port: u16) -> Self {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("Dovecot listens");
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the server listens");
         stream.set_nodelay(true).expect("set");
         let mut client = Self { stream: BufReader::new(stream), tag: 0 };
         client.line();
@@ -104,6 +108,36 @@ fn waiter(port: u16) -> Receiver<Instant> {
     moments
 }
 
+/// The server, ended when this is dropped.
+enum Server {
+    Dovecot(Dovecot),
+    Cyrus(Cyrus),
+}
+
+impl Server {
+    /// The ports without TLS, and with TLS from the first byte.
+    fn ports(&self) -> (u16, u16) {
+        match self {
+            Self::Dovecot(dovecot) => (dovecot.imap_port, dovecot.imaps_port),
+            Self::Cyrus(cyrus) => (cyrus.imap_port, cyrus.imaps_port),
+        }
+    }
+
+    fn ca_pem_path(&self) -> PathBuf {
+        match self {
+            Self::Dovecot(dovecot) => dovecot.ca_pem_path(),
+            Self::Cyrus(cyrus) => cyrus.ca_pem_path(),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Dovecot(_) => "Dovecot",
+            Self::Cyrus(_) => "Cyrus IMAP",
+        }
+    }
+}
+
 /// The daemon, ended when this is dropped.
 struct Daemon(Child);
 
@@ -114,8 +148,8 @@ impl Drop for Daemon {
     }
 }
 
-fn daemon(place: &Path, dovecot: &Dovecot, port: u16) -> Daemon {
-    let (shown, ca) = (place.display(), dovecot.ca_pem_path());
+fn daemon(place: &Path, server: &Server, port: u16) -> Daemon {
+    let (shown, ca) = (place.display(), server.ca_pem_path());
     let text = format!(
         "state-dir = \"{shown}/state\"\n[account.work]\nhost = \"localhost\"\nport = {port}\ntls-ca = \"{}\"\n\
          user = \"{USER}\"\npassword.file = \"{shown}/secret\"\nmaildir = \"{shown}/mail\"\nevery = \"1h\"\n",
@@ -148,24 +182,26 @@ fn until(what: &str, place: &Path, mut is_so: impl FnMut() -> bool) -> Instant {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let number = |word: &str| {
-        let place = words.iter().position(|known| known == word)?;
-        words.get(place + 1)?.parse::<u64>().ok()
-    };
+    let after = |word: &str| words.get(words.iter().position(|known| known == word)? + 1);
+    let number = |word: &str| after(word)?.parse::<u64>().ok();
     let messages = number("--messages").unwrap_or(200) as usize;
     let round_trip_ms = number("--round-trip").unwrap_or(0);
-    let dovecot = Dovecot::start();
-    let link = Link::open(dovecot.imaps_port, Quality { round_trip_ms, bits_per_second: 0 });
+    let server = match after("--cyrus") {
+        Some(root) => Server::Cyrus(Cyrus::start(Path::new(root), USER, PASSWORD)),
+        None => Server::Dovecot(Dovecot::start()),
+    };
+    let (imap_port, imaps_port) = server.ports();
+    let link = Link::open(imaps_port, Quality { round_trip_ms, bits_per_second: 0 });
     let home = tempfile::Builder::new().prefix("live").tempdir_in("/var/tmp").expect("a directory");
     let maildir = home.path().join("mail/INBOX");
-    let mut writer = Client::login(dovecot.imap_port);
+    let mut writer = Client::login(imap_port);
     writer.append(0);
-    let _daemon = daemon(home.path(), &dovecot, link.port);
+    let _daemon = daemon(home.path(), &server, link.port);
     until("the first message", home.path(), || count(&maildir) == 1);
-    let (told, other) = (waiter(dovecot.imap_port), waiter(dovecot.imap_port));
+    let (told, other) = (waiter(imap_port), waiter(imap_port));
     sleep(Duration::from_secs(2));
 
-    println!("Dovecot, {messages} messages each way, round trip {round_trip_ms} ms");
+    println!("{}, {messages} messages each way, round trip {round_trip_ms} ms", server.name());
     let (mut to_maildir, mut between) = (Vec::new(), Vec::new());
     for n in 1..=messages {
         sleep(Duration::from_millis(fastrand::u64(20..400)));
@@ -181,7 +217,7 @@ fn main() {
     report("another bare IDLE, after a bare IDLE was told", between);
     report("to the Maildir, after a bare IDLE was told", to_maildir);
 
-    let mut looker = Client::login(dovecot.imap_port);
+    let mut looker = Client::login(imap_port);
     looker.ask("SELECT INBOX");
     let mut to_server = Vec::new();
     for n in 1..=messages {
