@@ -67,9 +67,13 @@ impl Supervisor {
         let (events, mut moved) = unbounded_channel();
         let (messages, account) = (self.messages.clone(), name.clone());
         let (asked, tell) = (updates.clone(), messages.clone());
-        let within = self.within(&name);
+        // It may have come meanwhile, or come back as another one.
+        let is_troubled = self.accounts.get(&name).is_some_and(|held| held.reason.is_some());
+        let within = is_troubled.then(|| self.within(&name));
         let inner = tokio::spawn(async move {
-            if !within.await {
+            if let Some(within) = within
+                && !within.await
+            {
                 return anew::put_off();
             }
             let Some(cover) = cover else { return carry_out(job, work, events, asked).await };
