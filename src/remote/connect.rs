@@ -5,6 +5,7 @@
 //! the server sends no greeting: [`Connected::greeted`].
 
 mod error;
+mod prompt;
 mod starttls;
 mod stls;
 mod tcp;
@@ -15,6 +16,7 @@ pub use error::{Error, Phase, Policy, Unavailable};
 use super::endpoint::{Endpoint, Protocol, Security, Target};
 use super::tls::{self, HandshakeError, Tls};
 use crate::mail::escape;
+use prompt::Prompt;
 use std::fmt::Debug;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -70,7 +72,7 @@ pub async fn open(endpoint: &Endpoint, protocol: Protocol, tls: &Tls) -> Result<
         peer: peer.clone(),
     };
     match endpoint.security {
-        Security::Plaintext { .. } => Ok(connected((Box::new(socket), None), false)),
+        Security::Plaintext { .. } => Ok(connected((Box::new(Prompt(socket)), None), false)),
         Security::Implicit => Ok(connected(handshake(socket, host, tls, &peer, limit).await?, false)),
         Security::StartTls => {
             let dialogue = starttls::Dialogue::new(socket, protocol, &peer, limit);
@@ -91,8 +93,8 @@ async fn handshake(
     limit: Duration,
 ) -> Result<(Stream, Option<String>), Error> {
     let silent = |_| Unavailable::Silent { peer: peer.to_owned(), phase: Phase::Handshake, limit };
-    let result = tokio::time::timeout(limit, tls.connect(host, socket)).await.map_err(silent)?;
-    let describe = |stream: TlsStream<TcpStream>| {
+    let result = tokio::time::timeout(limit, tls.connect(host, Prompt(socket))).await.map_err(silent)?;
+    let describe = |stream: TlsStream<Prompt>| {
         let protection = tls::describe(&stream);
         (Box::new(stream) as Stream, Some(protection))
     };
