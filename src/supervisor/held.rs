@@ -1,6 +1,7 @@
 //! An account of the daemon, and what is held of it: its lock above all.
 
-use super::live::Ear;
+use super::favourites::Favourites;
+use super::live::{self, Ear};
 use super::metrics::{Counters, Standing};
 use super::schedule::Setup;
 use crate::hooks::{Hooks, Runner};
@@ -38,6 +39,8 @@ pub(super) struct Held {
     pub paused: bool,
     /// Who listens to its server.
     pub ear: Option<Ear>,
+    /// To which mailboxes it is worth to listen besides.
+    pub favourites: Favourites,
     /// The session that a pass left for the next.
     pub kept: Kept,
     /// What is counted of it.
@@ -57,8 +60,10 @@ impl Held {
         let status = AccountStatus::load(&account.job.state_dir, &account.job.account);
         let standing = status.as_ref().map(Standing::of).unwrap_or_default();
         let counters = Counters { standing, ..Counters::default() };
+        let favourites = Favourites::new(live::ears(&account).saturating_sub(1));
+        let (paused, sees) = (false, false);
         let mut held =
-            Self { account, lock, reason, refused, paused: false, ear, kept, counters, hooks, sees: false, blind };
+            Self { account, lock, reason, refused, paused, ear, favourites, kept, counters, hooks, sees, blind };
         if let Err(error) = held.hold() {
             held.note(Some(Trouble::from(worker::Error::from(error)).what));
         }

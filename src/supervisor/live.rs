@@ -3,8 +3,11 @@
 //! Neither carries anything. They say that it is worth looking, and the schedule decides when that is done.
 
 use super::backoff::{PASSING, next, spread};
+use super::held::Account;
+use crate::mail::escape;
 use crate::maildir::{Blind, Layout, Watch};
-use crate::worker::{AccountStatus, Heard, Job, Kind, Trouble, listen};
+use crate::worker::{AccountStatus, Heard, Job, Kind, Trouble, listen, listen_to};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +61,13 @@ impl Cover {
     }
 }
 
+/// How many connections to the server may listen. Two are left for work, which never takes more.
+pub(super) fn ears(account: &Account) -> usize {
+    let Job { connections, wanted, .. } = &account.job;
+    let listens = account.live && *connections >= 2 && wanted(LISTENED);
+    if listens { connections.saturating_sub(2).max(1) } else { 0 }
+}
+
 /// Who listens to the server of an account, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Ear {
@@ -65,7 +75,32 @@ pub(super) struct Ear {
     pub is_listening: bool,
     /// Why it never did.
     pub reason: Option<String>,
+    /// It does not hear at once what changes in mailboxes other than the INBOX: further ones are of use,
+    pub needs_further: bool,
+    /// each for one mailbox.
+    pub further: BTreeMap<String, Self>,
     pub task: AbortHandle,
+}
+
+impl Ear {
+    /// This one, or the one of the further ones that has the number.
+    pub fn numbered(&mut self, number: u64) -> Option<&mut Self> {
+        if self.number == number {
+            return Some(self);
+        }
+        self.further.values_mut().find(|ear| ear.number == number)
+    }
+
+    /// One of the further ones lost its connection, or got none. What it does not hear is found by the next look.
+    pub fn lost_one(&mut self, number: u64, reason: &str, is_over: bool) {
+        let Some((mailbox, ear)) = self.further.iter_mut().find(|(_, ear)| ear.number == number) else { return };
+        tracing::debug!("the connection that listens to {} ended, or none could be made: {reason}.", escape(mailbox));
+        ear.is_listening = false;
+        if is_over {
+            let mailbox = mailbox.clone();
+            self.further.remove(&mailbox);
+        }
+    }
 }
 
 impl Drop for Ear {
@@ -74,9 +109,10 @@ impl Drop for Ear {
     }
 }
 
-/// Listens after a while, again and again. It ends where the login is refused: the next pass that gets in begins another.
+/// Listens after a while, again and again; to one mailbox, or to all as far as they can be heard at once. It ends where the login is refused: the next pass that gets in begins another.
 pub(super) async fn keep_listening(
     job: Job,
+    mailbox: Option<String>,
     ear: u64,
     after: Duration,
     mut seed: u64,
@@ -87,7 +123,10 @@ pub(super) async fn keep_listening(
     loop {
         let began = Instant::now();
         let mut hear = |heard| tell(Told::Heard { ear, heard });
-        let trouble = Trouble::from(listen(&job, &mut notifies, &mut hear).await);
+        let trouble = Trouble::from(match &mailbox {
+            None => listen(&job, &mut notifies, &mut hear).await,
+            Some(mailbox) => listen_to(&job, mailbox, &mut hear).await,
+        });
         let is_over = trouble.kind == Kind::Login;
         tell(Told::Deaf { ear, reason: trouble.what, is_over });
         if is_over {

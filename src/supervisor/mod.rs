@@ -5,6 +5,7 @@
 //! ends with it.
 
 pub mod backoff;
+mod favourites;
 mod handle;
 mod held;
 mod live;

@@ -293,8 +293,8 @@ impl Supervisor {
                 if let Some(running) = self.running.get_mut(&account) {
                     running.progress.take(&event);
                 }
-                if let (worker::Event::Touched(messages), Some(held)) = (&event, self.accounts.get(&account)) {
-                    held.hooks.touched(messages);
+                if let worker::Event::Touched(messages) = &event {
+                    self.touched(&account, messages);
                 }
                 if event == worker::Event::CanListen {
                     self.listen(&account, Duration::ZERO);

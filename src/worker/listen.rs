@@ -1,10 +1,12 @@
 //! Listening: a connection of its own that hears when something changes on the server.
 //!
 //! It carries nothing: whoever hears looks, by a pass. A server that can tells of all mailboxes at once (NOTIFY); others
-//! tell of the INBOX at once (IDLE), and are asked every so often how the rest stands, where one command asks it.
+//! tell of the INBOX at once (IDLE), and are asked every so often how the rest stands, where one command asks it. With them a
+//! further connection may listen to a further mailbox.
 
 use crate::mail::MailboxName;
 use crate::remote::Quirks;
+use crate::remote::error::Error as ImapError;
 use crate::remote::imap::{Access, Listed, Listing, Tidings};
 use crate::remote::session::{self, Opened};
 use crate::worker::{Error, Job, map};
@@ -29,14 +31,22 @@ fn round() -> Duration {
     named.map_or(ROUND, Duration::from_millis)
 }
 
+/// Where is heard what changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// In all mailboxes, at once.
+    All,
+    /// In the INBOX at once, in the others at the next round.
+    InboxAndRounds,
+    /// In the INBOX.
+    Inbox,
+}
+
 /// What is heard.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Heard {
     /// Whatever changes from now on is heard.
-    Listening {
-        /// In all mailboxes; else in the INBOX.
-        everywhere: bool,
-    },
+    Listening(Reach),
     /// Something changed in this mailbox (decoded, with `/` between the levels), or in any of them.
     Stirred(Option<String>),
 }
@@ -56,7 +66,11 @@ async fn attempt(job: &Job, notifies: &mut bool, told: &mut (dyn FnMut(Heard) + 
     imap.select(&MailboxName::inbox(), Access::ReadOnly, None).await?;
     let is_told = *notifies && imap.notify().await?;
     let makes_rounds = !is_told && imap.capabilities().has("LIST-STATUS");
-    told(Heard::Listening { everywhere: is_told || makes_rounds });
+    told(Heard::Listening(match (is_told, makes_rounds) {
+        (true, _) => Reach::All,
+        (false, true) => Reach::InboxAndRounds,
+        (false, false) => Reach::Inbox,
+    }));
     loop {
         let most = if makes_rounds { round() } else { ONE_IDLE };
         imap.idle(most, &mut |tidings| {
@@ -72,6 +86,26 @@ async fn attempt(job: &Job, notifies: &mut bool, told: &mut (dyn FnMut(Heard) + 
     }
 }
 
+/// As [`listen`], to one mailbox (decoded, with `/` between the levels). That it is listened to is told as something that
+/// stirred in it: what came before was not heard.
+pub async fn listen_to(job: &Job, mailbox: &str, told: &mut (dyn FnMut(Heard) + Send)) -> Error {
+    let Err(error) = attempt_one(job, mailbox, told).await;
+    error
+}
+
+async fn attempt_one(job: &Job, mailbox: &str, told: &mut (dyn FnMut(Heard) + Send)) -> Result<Infallible, Error> {
+    let Opened { mut imap, listing, quirks, .. } = session::open_on(&job.endpoint, &job.reins.line).await?;
+    let places = Places::of(job, &quirks, &listing?);
+    let Some(name) = places.named(mailbox) else {
+        return Err(ImapError::later("the mailbox is not there any more").into());
+    };
+    imap.select(name, Access::ReadOnly, None).await?;
+    told(Heard::Stirred(Some(mailbox.to_owned())));
+    loop {
+        imap.idle(ONE_IDLE, &mut |_| told(Heard::Stirred(Some(mailbox.to_owned())))).await?;
+    }
+}
+
 /// The mailboxes of the server: what those are called that are mirrored. The others are none.
 struct Places(BTreeMap<MailboxName, Option<String>>);
 
@@ -81,6 +115,11 @@ impl Places {
         let is_mirrored = |name: &String| (job.wanted)(name) && !views.contains(name);
         let place = |delimiter, name: &MailboxName| Some(map::slashed(name, delimiter)).filter(is_mirrored);
         Self(listing.mailboxes.iter().map(|m| (m.name.clone(), place(m.delimiter, &m.name))).collect())
+    }
+
+    /// The one that is called so here.
+    fn named(&self, place: &str) -> Option<&MailboxName> {
+        self.0.iter().find(|(_, known)| known.as_deref() == Some(place)).map(|(name, _)| name)
     }
 
     /// What is to be told of something; one that is not known yet may be any.

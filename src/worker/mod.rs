@@ -62,7 +62,7 @@ pub use forget::{Forgotten, forget, forgettable};
 pub use ground::{Ground, History, Look, claimant, look, prepare, take_over};
 pub use job::{AccountPlan, Event, HeldBack, Job, LeftOut, Planned, Report, Touch, Touched, Wanted};
 pub use kept::Kept;
-pub use listen::{Heard, listen};
+pub use listen::{Heard, Reach, listen, listen_to};
 pub use pass::{Mode, run, undo};
 pub use queues::Queue;
 pub use reins::Reins;

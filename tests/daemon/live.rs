@@ -262,6 +262,44 @@ fn a_server_that_tells_of_the_inbox_alone_is_asked_for_the_rest() {
 }
 
 #[test]
+fn mailboxes_that_are_used_are_listened_to_as_far_as_connections_reach() {
+    let bench = Bench::new(Profile::full().without(&["LIST-STATUS"]));
+    bench.configure(&format!("{RARELY}\nconnections = 4"));
+    for name in ["Lists", "Rare"] {
+        bench.server.create(USER, name);
+        bench.server.deliver(USER, name, message(1), &[]);
+    }
+    let daemon = Daemon::start(&bench);
+    daemon.until("the first", || bench.count("Lists") == 1 && bench.count("Rare") == 1);
+    daemon.ask(&["wait-synced"]).is(0, "");
+    daemon.until("that it listens", || count(&bench, "IDLE") == 1);
+    // What the first pass brings says nothing of what is used.
+    assert_eq!(
+        count(&bench, "EXAMINE \"Lists\"") + count(&bench, "EXAMINE \"Rare\""),
+        0,
+        "{:?}",
+        bench.server.commands()
+    );
+    bench.server.deliver(USER, "Lists", message(2), &[]);
+    daemon.ask(&["sync"]).is(0, "1 fetched");
+    daemon.until("that it listens to what is used", || {
+        count(&bench, "EXAMINE \"Lists\"") == 1 && count(&bench, "IDLE") == 2
+    });
+    bench.server.deliver(USER, "Lists", message(3), &[]);
+    daemon.until("what is new in it", || bench.count("Lists") == 3);
+    // There is no place for another: that one is found by the next look at all.
+    bench.server.deliver(USER, "Rare", message(4), &[]);
+    daemon.ask(&["sync"]).is(0, "1 fetched");
+    daemon.ask(&["metrics"]).is(0, "mailtwin_connections{account=\"work\"} 3");
+    assert_eq!(count(&bench, "EXAMINE \"Rare\""), 0);
+    // A connection that ends is made anew, and what came meanwhile is found.
+    bench.server.disconnect_all();
+    daemon.until("that it listens again", || count(&bench, "EXAMINE \"Lists\"") == 2);
+    bench.server.deliver(USER, "Lists", message(5), &[]);
+    daemon.until("what is new in it", || bench.count("Lists") == 4);
+}
+
+#[test]
 fn why_changes_are_not_noticed_at_once_stands_in_the_status() {
     let bench = bench("");
     bench.fill(1);

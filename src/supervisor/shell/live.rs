@@ -4,12 +4,12 @@ use super::{Message, Supervisor};
 use crate::maildir::{Blind, Stirred, Watch};
 use crate::supervisor::backoff::{next, spread};
 use crate::supervisor::held::{Held, sentence};
-use crate::supervisor::live::{AT_ONCE, Cover, Ear, LISTENED, Told, keep_listening};
+use crate::supervisor::live::{AT_ONCE, Cover, Ear, LISTENED, Told, ears, keep_listening};
 use crate::supervisor::schedule::Event;
 use crate::supervisor::whereabouts::Moved;
 use crate::sync::Side;
-use crate::worker::{Heard, Job, Kept, Reins};
-use std::collections::BTreeSet;
+use crate::worker::{Heard, Job, Kept, Reach, Reins, Touched};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,19 +97,61 @@ impl Supervisor {
     /// Has the server of an account listened to after a while, which let us in before and can tell.
     pub(super) fn listen(&mut self, name: &str, after: Duration) {
         let is_ending = self.stopping.is_some();
-        let may_begin = |held: &&mut Held| !is_ending && held.may_listen() && held.ear.is_none();
-        let Some(held) = self.accounts.get_mut(name).filter(may_begin) else {
+        let may_begin = |held: &&Held| !is_ending && held.ears() > 0 && held.ear.is_none();
+        let Some(job) = self.accounts.get(name).filter(may_begin).map(|held| held.account.job.clone()) else {
             return;
         };
+        let ear = self.ear(job, None, after);
+        if let Some(held) = self.accounts.get_mut(name) {
+            held.ear = Some(ear);
+        }
+    }
+
+    /// Has the mailboxes listened to that are used most, each on a connection of its own, and no others.
+    fn listen_further(&mut self, name: &str) {
+        let Some(held) = self.accounts.get(name) else { return };
+        let Some(ear) = held.ear.as_ref().filter(|ear| ear.needs_further) else { return };
+        let (job, chosen) = (held.account.job.clone(), held.favourites.chosen().to_vec());
+        let new: Vec<String> = chosen.iter().filter(|mailbox| !ear.further.contains_key(*mailbox)).cloned().collect();
+        let new: Vec<_> = new
+            .into_iter()
+            .map(|mailbox| (mailbox.clone(), self.ear(job.clone(), Some(mailbox), Duration::ZERO)))
+            .collect();
+        if let Some(ear) = self.accounts.get_mut(name).and_then(|held| held.ear.as_mut()) {
+            ear.further.retain(|mailbox, _| chosen.contains(mailbox));
+            ear.further.extend(new);
+        }
+    }
+
+    /// Begins to listen to a mailbox, or to all.
+    fn ear(&mut self, job: Job, mailbox: Option<String>, after: Duration) -> Ear {
         self.last_ear += 1;
-        let (number, account, messages) = (self.last_ear, name.to_owned(), self.messages.clone());
+        let (number, account, messages) = (self.last_ear, job.account.clone(), self.messages.clone());
         let tell = move |told| {
             // It is over soon if nobody takes it.
             let _ = messages.send(Message::Live { account: account.clone(), told });
         };
-        let job = Job { lock: None, reins: Reins::default(), kept: None, ..held.account.job.clone() };
-        let task = tokio::spawn(keep_listening(job, number, after, fastrand::u64(..), tell)).abort_handle();
-        held.ear = Some(Ear { number, is_listening: false, reason: None, task });
+        let job = Job { lock: None, reins: Reins::default(), kept: None, ..job };
+        let task = tokio::spawn(keep_listening(job, mailbox, number, after, fastrand::u64(..), tell)).abort_handle();
+        Ear { number, is_listening: false, reason: None, needs_further: false, further: BTreeMap::new(), task }
+    }
+
+    /// Takes in which messages a pass touched.
+    pub(super) fn touched(&mut self, name: &str, messages: &[Touched]) {
+        let now = self.now();
+        let Some(held) = self.accounts.get_mut(name) else { return };
+        held.hooks.touched(messages);
+        // The first pass touches all there is.
+        if held.counters.standing.last_success.is_none() {
+            return;
+        }
+        let mailboxes: BTreeSet<&str> = messages.iter().map(|message| message.mailbox.as_str()).collect();
+        let further = mailboxes.into_iter().filter(|mailbox| *mailbox != LISTENED);
+        // Each is counted.
+        let changes = further.filter(|mailbox| held.favourites.used(mailbox, now)).count();
+        if changes > 0 {
+            self.listen_further(name);
+        }
     }
 
     /// Neither watches nor listens for an account any more.
@@ -144,22 +186,27 @@ impl Supervisor {
             }
             Told::Heard { ear: number, heard } => {
                 let sees = held.sees;
-                let Some(ear) = held.ear.as_mut().filter(|ear| ear.number == number) else { return };
+                let Some(ear) = held.ear.as_mut().and_then(|ear| ear.numbered(number)) else { return };
+                (ear.is_listening, ear.reason) = (true, None);
                 let mailbox = match heard {
                     // What came before it listened was not heard.
-                    Heard::Listening { everywhere } => {
-                        (ear.is_listening, ear.reason) = (true, None);
+                    Heard::Listening(reach) => {
+                        ear.needs_further = reach != Reach::All;
                         if sees {
                             self.on(name, Event::Listening);
                         }
-                        (!everywhere).then(|| LISTENED.to_owned())
+                        self.listen_further(name);
+                        (reach == Reach::Inbox).then(|| LISTENED.to_owned())
                     }
                     Heard::Stirred(mailbox) => mailbox,
                 };
                 self.on(name, Event::Woken { side: Side::Remote, mailbox });
             }
             Told::Deaf { ear: number, reason, is_over } => {
-                let Some(ear) = held.ear.as_mut().filter(|ear| ear.number == number) else { return };
+                let Some(ear) = held.ear.as_mut() else { return };
+                if ear.number != number {
+                    return ear.lost_one(number, &reason, is_over);
+                }
                 let listened = std::mem::take(&mut ear.is_listening);
                 if listened {
                     tracing::debug!(account = %name, "{name}: the connection that listens ended: {}", sentence(&reason));
@@ -186,10 +233,9 @@ impl Supervisor {
 }
 
 impl Held {
-    /// Whether one of its connections is for listening.
-    pub(super) fn may_listen(&self) -> bool {
-        let job = &self.account.job;
-        self.account.live && !self.paused && job.connections >= 2 && (job.wanted)(LISTENED)
+    /// How many of its connections are for listening.
+    pub(super) fn ears(&self) -> usize {
+        if self.paused { 0 } else { ears(&self.account) }
     }
 
     fn listens(&self) -> bool {

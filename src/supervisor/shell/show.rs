@@ -18,9 +18,10 @@ impl Supervisor {
     /// What was counted of an account, with the connections that are open.
     fn counters(&self, account: &str) -> Counters {
         let Some(held) = self.accounts.get(account) else { return Counters::default() };
-        let listens = held.ear.as_ref().is_some_and(|ear| ear.is_listening);
+        let ears = held.ear.iter().flat_map(|ear| std::iter::once(ear).chain(ear.further.values()));
+        let listen = ears.filter(|ear| ear.is_listening).count() as u64;
         let works = self.running.contains_key(account) || held.kept.is_there();
-        Counters { connections: u64::from(listens) + u64::from(works), ..held.counters.clone() }
+        Counters { connections: listen + u64::from(works), ..held.counters.clone() }
     }
 
     /// Shows watchers how things are, and the schedule what moved.

@@ -61,7 +61,9 @@ impl Supervisor {
         let before = (reins.line.received(), reins.line.sent());
         let kept = Some(held.kept.clone());
         let mut job = Job { lock, reins: reins.clone(), kept, flags_every, ..held.account.job.clone() };
-        job.connections -= usize::from(held.may_listen());
+        job.connections -= held.ears();
+        // It tells which mailboxes are used.
+        job.tells_touched |= held.ears() > 1;
         let cover = self.accounts.get(&name).and_then(|held| self.cover(held));
         let is_asked = updates.is_some();
         let (events, mut moved) = unbounded_channel();
