@@ -191,12 +191,14 @@ fn main() {
         None => Server::Dovecot(Dovecot::start()),
     };
     let (imap_port, imaps_port) = server.ports();
-    let link = Link::open(imaps_port, Quality { round_trip_ms, bits_per_second: 0 });
+    // Without one the daemon's own socket speaks with the server: a relay acknowledges for it, in its own time.
+    let link = (round_trip_ms > 0).then(|| Link::open(imaps_port, Quality { round_trip_ms, bits_per_second: 0 }));
+    let port = link.as_ref().map_or(imaps_port, |link| link.port);
     let home = tempfile::Builder::new().prefix("live").tempdir_in("/var/tmp").expect("a directory");
     let maildir = home.path().join("mail/INBOX");
     let mut writer = Client::login(imap_port);
     writer.append(0);
-    let _daemon = daemon(home.path(), &server, link.port);
+    let _daemon = daemon(home.path(), &server, port);
     until("the first message", home.path(), || count(&maildir) == 1);
     let (told, other) = (waiter(imap_port), waiter(imap_port));
     sleep(Duration::from_secs(2));

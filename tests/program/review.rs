@@ -213,6 +213,20 @@ fn a_mailbox_that_was_deleted_and_made_again_is_not_silently_left_out() {
 }
 
 #[test]
+fn a_mailbox_is_known_again_where_its_identifier_is_garbage_beside_counters() {
+    let world = World::new(Profile { freed_identities: true, ..Profile::full() });
+    world.server.create("ann", "Work");
+    world.server.deliver("ann", "Work", mail(1), &[]);
+    world.settled();
+    world.server.rename("ann", "Work", "Done");
+    let mark = world.server.mark();
+    let (code, text) = world.sync();
+    assert_eq!((code, world.texts_here("Done")), (0, [lf(&mail(1))].into()), "{text}");
+    let said = world.server.commands_since(mark);
+    assert!(!said.iter().any(|command| command.contains("BODY")), "it is not fetched again: {said:?}");
+}
+
+#[test]
 fn without_uidplus_many_deletions_are_carried_out() {
     let world = World::with(Profile::plain(), "guard = { deletions = 5000, per-10-minutes = 5000, percent = 100 }\n");
     world.server.create("ann", "Trash");

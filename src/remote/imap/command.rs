@@ -26,6 +26,7 @@ verbs! {
     EXPUNGE: "EXPUNGE", "expunge";
     FETCH: "UID FETCH", "fetch";
     ID: "ID", "id";
+    IDENTITIES: "LIST", "identities";
     IDLE: "IDLE", "idle";
     LIST: "LIST", "list";
     LOGIN: "LOGIN", "login";

@@ -1,8 +1,11 @@
 //! Which mailboxes there are, and how each of them stands (RFC 9051, section 6.3.9; RFC 5258, RFC 5819, RFC 6154).
 //!
 //! A STATUS that does not come means "unknown", never "empty": Dovecot answers OK and leaves out what it cannot read.
+//!
+//! MAILBOXID is asked for apart from the counters, in the same flight: Cyrus 3.6 answers both in one STATUS with memory that it
+//! freed before, which is the identifier of nothing, another one each time, and may have any octet in it.
 
-use super::command::{Command, ENABLE, LIST, LSUB, STATUS, mailbox};
+use super::command::{Command, ENABLE, IDENTITIES, LIST, LSUB, STATUS, mailbox};
 use super::response::{ListLine, StatusLine, Untagged, uid_validity};
 use super::{Imap, Tier};
 use crate::mail::{MailboxName, ModSeq, SpecialUse, Uid, UidValidity, escape};
@@ -102,34 +105,62 @@ struct Gathered {
     lines: Vec<ListLine>,
     subscribed: BTreeSet<MailboxName>,
     statuses: BTreeMap<MailboxName, Status>,
-    identities: BTreeMap<MailboxName, String>,
+    /// What each mailbox is, and the epoch of its UIDs then.
+    identities: BTreeMap<MailboxName, (String, Option<UidValidity>)>,
     /// What all of it weighs; counted beyond [`MAX_OCTETS`], not kept.
     octets: usize,
 }
 
 impl Gathered {
     fn take(&mut self, untagged: Untagged) {
-        self.octets = self.octets.saturating_add(match &untagged {
+        if !self.weigh(&untagged) {
+            return;
+        }
+        match untagged {
+            Untagged::List(line) => self.lines.push(line),
+            Untagged::Lsub(line) if !line.has("\\Noselect") => self.subscribed.extend(judge(&line.name)),
+            Untagged::Status(line) => {
+                if let Ok(name) = judge(&line.name) {
+                    self.statuses.insert(name, status(&line.items));
+                    self.identify(line);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes what mailboxes are from an answer, and nothing else.
+    fn take_identity(&mut self, untagged: Untagged) {
+        if let (true, Untagged::Status(line)) = (self.weigh(&untagged), untagged) {
+            self.identify(line);
+        }
+    }
+
+    fn identify(&mut self, StatusLine { name, items, identity }: StatusLine) {
+        if let (Ok(name), Some(identity)) = (judge(&name), identity) {
+            self.identities.insert(name, (identity, status(&items).uid_validity));
+        }
+    }
+
+    /// What a mailbox is, if that was told of the one whose status was.
+    fn identity(&self, name: &MailboxName) -> Option<String> {
+        let (identity, then) = self.identities.get(name)?;
+        let now = self.statuses.get(name).and_then(|status| status.uid_validity);
+        // One that was made in its place between the two answers is another one.
+        let is_another = then.is_some() && now.is_some() && *then != now;
+        (!is_another).then(|| identity.clone())
+    }
+
+    /// Counts what it weighs; tells whether there is still room.
+    fn weigh(&mut self, untagged: &Untagged) -> bool {
+        self.octets = self.octets.saturating_add(match untagged {
             Untagged::List(line) | Untagged::Lsub(line) => {
                 OVERHEAD + line.name.len() + line.attributes.iter().map(|a| a.len() + OVERHEAD).sum::<usize>()
             }
             Untagged::Status(line) => OVERHEAD + line.name.len() + line.identity.as_ref().map_or(0, String::len),
             _ => 0,
         });
-        if self.is_flooded() {
-            return;
-        }
-        match untagged {
-            Untagged::List(line) => self.lines.push(line),
-            Untagged::Lsub(line) if !line.has("\\Noselect") => self.subscribed.extend(judge(&line.name)),
-            Untagged::Status(StatusLine { name, items, identity }) => {
-                if let Ok(name) = judge(&name) {
-                    self.identities.extend(identity.map(|identity| (name.clone(), identity)));
-                    self.statuses.insert(name, status(&items));
-                }
-            }
-            _ => {}
-        }
+        !self.is_flooded()
     }
 
     fn is_flooded(&self) -> bool {
@@ -180,7 +211,7 @@ impl Imap {
     /// When the connection is lost; NO to a mailbox is none.
     pub async fn status(&mut self, names: &[MailboxName]) -> Result<BTreeMap<MailboxName, Status>, Error> {
         let mut gathered = Gathered::default();
-        self.gather_statuses(names, &mut gathered).await?;
+        self.ask_each(names, &self.status_items(), &mut |untagged| gathered.take(untagged)).await?;
         Ok(gathered.statuses)
     }
 
@@ -190,33 +221,45 @@ impl Imap {
     /// When the connection is lost.
     pub async fn identity(&mut self, name: &MailboxName) -> Result<Option<String>, Error> {
         let mut gathered = Gathered::default();
-        if self.identity_item().is_some() {
-            self.gather_statuses(std::slice::from_ref(name), &mut gathered).await?;
+        let items = if self.mailboxes.is_dovecot { Some("(X-GUID)") } else { self.items_apart() };
+        if let Some(items) = items {
+            self.ask_each(std::slice::from_ref(name), items, &mut |untagged| gathered.take_identity(untagged)).await?;
         }
-        Ok(gathered.identities.remove(name))
+        Ok(gathered.identity(name))
     }
 
-    async fn gather_statuses(&mut self, names: &[MailboxName], gathered: &mut Gathered) -> Result<(), Error> {
-        let items = self.status_items();
+    /// Asks for these items of each of the mailboxes, in one flight.
+    async fn ask_each(
+        &mut self,
+        names: &[MailboxName],
+        items: &str,
+        take: &mut (dyn FnMut(Untagged) + Send),
+    ) -> Result<(), Error> {
         let commands: Vec<Command> =
             names.iter().map(|name| Command::new(STATUS, format!("STATUS {} {items}", mailbox(name)))).collect();
-        self.connection.run(&commands, &mut |_, untagged| gathered.take(untagged)).await.map(drop)
+        self.connection.run(&commands, &mut |_, untagged| take(untagged)).await.map(drop)
     }
 
     /// Lists in one flight, with what goes `before`, and with LSUB where `options` do not ask for subscriptions; tells
     /// whether LSUB was answered. Namespaces that are told only now take a second flight, if LIST has to name them.
     async fn ask(&mut self, before: Vec<Command>, options: &str, gathered: &mut Gathered) -> Result<bool, Error> {
-        let list = |pattern: &String| Command::new(LIST, format!("LIST \"\" {pattern}{options}"));
+        let identities = self.items_apart().filter(|_| options.contains("STATUS"));
+        let list = |pattern: &String| {
+            let apart = identities.map(|items| format!("LIST \"\" {pattern} RETURN (STATUS {items})"));
+            let apart = apart.map(|text| Command::new(IDENTITIES, text));
+            std::iter::once(Command::new(LIST, format!("LIST \"\" {pattern}{options}"))).chain(apart)
+        };
         let asked = self.mailboxes.patterns();
         let enables = before.iter().any(|command| command.verb == ENABLE);
         let mut commands = before;
-        commands.extend(asked.iter().map(list));
+        commands.extend(asked.iter().flat_map(list));
         if !options.contains("SUBSCRIBED") {
             commands.push(Command::new(LSUB, "LSUB \"\" \"*\""));
         }
         let mut enabled = Vec::new();
         let mailboxes = &mut self.mailboxes;
-        let mut take = |_, untagged| match untagged {
+        let mut take = |answered: usize, untagged| match untagged {
+            untagged if commands[answered].verb == IDENTITIES => gathered.take_identity(untagged),
             Untagged::Enabled(names) => enabled.extend(names.iter().map(|name| name.to_ascii_uppercase())),
             Untagged::Namespace(spaces) => mailboxes.take_namespaces(spaces),
             untagged => gathered.take(untagged),
@@ -226,8 +269,12 @@ impl Imap {
             self.capabilities.disable("QRESYNC");
         }
         let hidden: Vec<String> = self.mailboxes.patterns().into_iter().filter(|p| !asked.contains(p)).collect();
-        let more: Vec<Command> = hidden.iter().map(list).collect();
-        outcomes.extend(self.connection.run(&more, &mut |_, untagged| gathered.take(untagged)).await?);
+        let more: Vec<Command> = hidden.iter().flat_map(list).collect();
+        let mut take = |answered: usize, untagged| match more[answered].verb {
+            IDENTITIES => gathered.take_identity(untagged),
+            _ => gathered.take(untagged),
+        };
+        outcomes.extend(self.connection.run(&more, &mut take).await?);
         let mut subscriptions_known = false;
         for (command, outcome) in commands.iter().chain(&more).zip(outcomes) {
             match outcome {
@@ -246,7 +293,12 @@ impl Imap {
             .filter(|line| is_selectable(line) && !self.mailboxes.is_foreign(&line.name))
             .filter_map(|line| judge(&line.name).ok())
             .collect();
-        self.gather_statuses(&names.into_iter().collect::<Vec<_>>(), gathered).await
+        let names: Vec<MailboxName> = names.into_iter().collect();
+        self.ask_each(&names, &self.status_items(), &mut |untagged| gathered.take(untagged)).await?;
+        match self.items_apart() {
+            Some(items) => self.ask_each(&names, items, &mut |untagged| gathered.take_identity(untagged)).await,
+            None => Ok(()),
+        }
     }
 
     fn return_options(&self) -> Option<String> {
@@ -268,16 +320,13 @@ impl Imap {
             Tier::A | Tier::B => " HIGHESTMODSEQ",
             Tier::C => "",
         };
-        let identity = self.identity_item().map(|item| format!(" {item}")).unwrap_or_default();
+        let identity = if self.mailboxes.is_dovecot { " X-GUID" } else { "" };
         format!("(MESSAGES UIDNEXT UIDVALIDITY UNSEEN{mod_seq}{identity})")
     }
 
-    /// The STATUS item that tells a mailbox from every other, whatever they are called.
-    fn identity_item(&self) -> Option<&'static str> {
-        if self.capabilities.has("OBJECTID") {
-            return Some("MAILBOXID");
-        }
-        self.mailboxes.is_dovecot.then_some("X-GUID")
+    /// The items that tell a mailbox from every other, whatever they are called, where they are not asked for with all else.
+    fn items_apart(&self) -> Option<&'static str> {
+        self.capabilities.has("OBJECTID").then_some("(UIDVALIDITY MAILBOXID)")
     }
 
     /// Of the open mailbox STATUS tells what this session has seen of it, however old that is (RFC 9051, section 6.3.11): how
@@ -303,7 +352,7 @@ impl Imap {
             };
             let is_subscribed = line.has("\\Subscribed") || gathered.subscribed.contains(&name);
             let status = gathered.statuses.get(&name).copied().map(|status| self.believable(&name, status));
-            let identity = gathered.identities.get(&name).cloned();
+            let identity = gathered.identity(&name);
             let listed = mailboxes.entry(name.clone()).or_insert(Listed {
                 name,
                 delimiter: line.delimiter,

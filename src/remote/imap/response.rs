@@ -305,7 +305,9 @@ fn read_status(mut cursor: Cursor<'_>) -> Option<StatusLine> {
             _ => numbers.extend(value.number().map(|number| (item, number))),
         }
     }
-    let identity = identity.filter(|text| !text.is_empty() && text.len() <= MAX_IDENTITY);
+    // An objectid (RFC 8474, section 7), and so is Dovecot's.
+    let is_of_it = |octet: u8| octet.is_ascii_alphanumeric() || b"_-".contains(&octet);
+    let identity = identity.filter(|text| (1..=MAX_IDENTITY).contains(&text.len()) && text.bytes().all(is_of_it));
     Some(StatusLine { name, items: numbers, identity })
 }
 

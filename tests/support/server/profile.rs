@@ -51,6 +51,9 @@ pub struct Profile {
     pub append_limit: Option<usize>,
     /// More sessions at once are refused at the greeting.
     pub max_sessions: Option<usize>,
+    /// MAILBOXID beside counters is memory that was freed: other octets each time, of any kind (Cyrus 3.6.1, in LIST as in
+    /// STATUS; alone or with UIDVALIDITY it is right).
+    pub freed_identities: bool,
     /// UIDVALIDITY of the first mailbox; above 2^31 at pymap.
     pub first_uid_validity: u32,
 }
@@ -99,6 +102,7 @@ impl Profile {
             refuses_nul: false,
             append_limit: None,
             max_sessions: None,
+            freed_identities: false,
             first_uid_validity: 1_700_000_001,
         }
     }

@@ -196,26 +196,39 @@ async fn an_inbox_that_is_listed_as_a_parent_too_is_an_inbox() {
 
 #[tokio::test]
 async fn a_mailbox_is_told_by_its_identifier_where_the_server_has_one() {
-    let items = "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN MAILBOXID)";
-    let (list, status) = (
-        format!("C: A0002 LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS {items})"),
-        format!("C: A0003 STATUS \"Work\" {items}"),
+    let apart = "(UIDVALIDITY MAILBOXID)";
+    let (list, identities, status) = (
+        "C: A0002 LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN))",
+        format!("C: A0003 LIST \"\" \"*\" RETURN (STATUS {apart})"),
+        format!("C: A0004 STATUS \"Work\" {apart}"),
     );
     let script = [
-        &list,
+        list,
+        &identities,
         "S: * LIST () \"/\" Work",
-        "S: * STATUS Work (MESSAGES 0 MAILBOXID (F2212ea87-6097-4256-9d51-71338625))",
+        "S: * STATUS Work (MESSAGES 7 UIDVALIDITY 3)",
         "S: * LIST () \"/\" Other",
-        "S: * STATUS Other (MESSAGES 0 MAILBOXID ())",
+        "S: * STATUS Other (MESSAGES 0 UIDVALIDITY 3)",
+        "S: * LIST () \"/\" Replaced",
+        "S: * STATUS Replaced (MESSAGES 0 UIDVALIDITY 3)",
         "S: A0002 OK",
+        "S: * LIST () \"/\" Work",
+        "S: * STATUS Work (UIDVALIDITY 3 MAILBOXID (F2212ea87-6097-4256-9d51-71338625))",
+        "S: * STATUS Other (UIDVALIDITY 3 MAILBOXID (a,b))",
+        "S: * LIST () \"/\" New",
+        "S: * STATUS New (UIDVALIDITY 4 MAILBOXID (F4))",
+        "S: * STATUS Replaced (UIDVALIDITY 4 MAILBOXID (F5))",
+        "S: A0003 OK",
         &status,
         "S: * STATUS Work (MAILBOXID (F3))",
-        "S: A0003 OK",
+        "S: A0004 OK",
     ];
     let (mut imap, server) = session("IMAP4rev1 LIST-EXTENDED LIST-STATUS OBJECTID", &script).await;
     let listing = imap.list().await.expect("a list");
-    let told: Vec<_> = listing.mailboxes.iter().map(|m| m.identity.as_deref()).collect();
-    assert_eq!(told, [None, Some("F2212ea87-6097-4256-9d51-71338625")]);
+    let told: Vec<_> = listing.mailboxes.iter().map(|m| (m.name.clone(), m.identity.as_deref())).collect();
+    let work = (name("Work"), Some("F2212ea87-6097-4256-9d51-71338625"));
+    assert_eq!(told, [(name("Other"), None), (name("Replaced"), None), work]);
+    assert_eq!(listing.mailboxes[2].status.and_then(|status| status.messages), Some(7));
     assert_eq!(imap.identity(&name("Work")).await.expect("an answer").as_deref(), Some("F3"));
     server.finish().await;
 }

@@ -171,6 +171,7 @@ pub fn status(session: &mut Session, model: &mut Model, args: &[Arg]) -> Option<
 fn status_items(session: &Session, mailbox: &Mailbox, words: &[String]) -> Option<String> {
     let profile = &session.profile;
     let messages = &mailbox.messages;
+    let counts = words.iter().any(|word| !["MAILBOXID", "UIDVALIDITY"].contains(&word.as_str()));
     let item = |word: &String| {
         Some(match word.as_str() {
             "MESSAGES" => format!("MESSAGES {}", messages.len()),
@@ -182,6 +183,7 @@ fn status_items(session: &Session, mailbox: &Mailbox, words: &[String]) -> Optio
                 format!("UNSEEN {unseen}")
             }
             "HIGHESTMODSEQ" if profile.has("CONDSTORE") => format!("HIGHESTMODSEQ {}", mailbox.highest_mod_seq),
+            "MAILBOXID" if profile.freed_identities && counts => "MAILBOXID (\nZ\u{f}V)".to_owned(),
             "MAILBOXID" if profile.has("OBJECTID") => format!("MAILBOXID (F{})", mailbox.id),
             "SIZE" if profile.has("STATUS=SIZE") => {
                 format!("SIZE {}", messages.values().map(|message| message.body.len()).sum::<usize>())
