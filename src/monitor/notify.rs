@@ -11,6 +11,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// What is said (sd_notify(3)).
+const SAID: &[&str] = &["READY=1", "STATUS=", "WATCHDOG=1", "RELOADING=1", "MONOTONIC_USEC=", "STOPPING=1"];
+
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notify {
@@ -63,9 +66,12 @@ impl Notify {
         self.watchdog
     }
 
-    /// Hands on what the daemon said; it says it again if that matters.
+    /// Hands on what the daemon said; it says it again if that matters. What no daemon says is not handed on: the manager
+    /// would also believe that another process is the main one.
     pub(super) fn hand_on(&self, text: &str) {
-        if text.starts_with("STATUS=") || text.starts_with("WATCHDOG=") {
+        if !text.lines().all(|line| SAID.iter().any(|known| line.starts_with(known))) {
+            tracing::warn!("the service manager was to be told what it is not told by a daemon.");
+        } else if text.starts_with("STATUS=") || text.starts_with("WATCHDOG=") {
             self.send(text);
         } else {
             self.insist(text);
@@ -141,6 +147,21 @@ mod tests {
         let mut buffer = [0; 512];
         let length = socket.recv(&mut buffer).expect("a datagram");
         String::from_utf8(buffer[..length].to_vec()).expect("text")
+    }
+
+    #[test]
+    fn what_no_daemon_says_is_not_handed_on() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("bound");
+        let notify = Notify::new(Some(path.as_os_str()), None, None);
+        for text in
+            ["MAINPID=1", "STATUS=well\nMAINPID=1", "READY=1\nFDSTORE=1", "NOTIFYACCESS=all", "WATCHDOG=trigger"]
+        {
+            notify.hand_on(text);
+        }
+        notify.hand_on("READY=1\nSTATUS=well");
+        assert_eq!(heard(&socket), "READY=1\nSTATUS=well");
     }
 
     #[test]
