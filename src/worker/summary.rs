@@ -1,5 +1,6 @@
 //! A pass in one line, for people.
 
+use crate::sync::MailboxAction;
 use crate::worker::Report;
 
 impl Report {
@@ -27,9 +28,21 @@ impl Report {
             (self.quarantined, "failed, see `mailtwin status`"),
         ];
         let told = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
-        let made = self.plan.mailboxes.len();
-        let made = (made > 0).then(|| format!("{} made", count(made as u64, "mailbox")));
-        made.into_iter().chain(told).collect()
+        let mailboxes = ["made", "renamed", "deleted"].into_iter().filter_map(|deed| {
+            let number = self.plan.mailboxes.iter().filter(|action| deed_of(action) == deed).count();
+            (number > 0).then(|| format!("{} {deed}", count(number as u64, "mailbox")))
+        });
+        mailboxes.chain(told).collect()
+    }
+}
+
+fn deed_of(action: &MailboxAction) -> &'static str {
+    match action {
+        MailboxAction::CreateLocal { .. } | MailboxAction::CreateRemote { .. } | MailboxAction::MarkCopy { .. } => {
+            "made"
+        }
+        MailboxAction::RenameLocal { .. } | MailboxAction::RenameRemote { .. } => "renamed",
+        MailboxAction::DeleteLocal { .. } | MailboxAction::DeleteRemote { .. } => "deleted",
     }
 }
 
@@ -46,6 +59,9 @@ pub fn count(number: impl TryInto<u64>, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::MailboxName;
+    use crate::sync::MailboxId;
+    use crate::worker::AccountPlan;
 
     #[test]
     fn a_pass_is_told_in_one_line() {
@@ -54,5 +70,20 @@ mod tests {
         assert_eq!(report.summary("work"), line);
         assert_eq!(Report::default().summary("work"), "nothing to do");
         assert_eq!(report.deeds(), ["2 fetched", "1 removed here"]);
+    }
+
+    #[test]
+    fn what_became_of_mailboxes_is_told_by_its_name() {
+        let mailbox = MailboxId(1);
+        let [here, there] = ["old", "new"].map(|name| MailboxName::new(name).expect("a name"));
+        let path = || "path".to_owned();
+        let mailboxes = vec![
+            MailboxAction::CreateLocal { mailbox, name: here.clone(), path: path() },
+            MailboxAction::CreateLocal { mailbox, name: there.clone(), path: path() },
+            MailboxAction::RenameRemote { mailbox, from: here.clone(), to: there, path: path() },
+            MailboxAction::DeleteLocal { mailbox, name: here, path: path() },
+        ];
+        let report = Report { plan: AccountPlan { mailboxes, ..AccountPlan::default() }, ..Report::default() };
+        assert_eq!(report.summary("work"), "2 mailboxes made, 1 mailbox renamed, 1 mailbox deleted");
     }
 }
