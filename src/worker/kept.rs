@@ -1,9 +1,11 @@
 //! A session that outlives its pass, so that the next look costs no login: what is new is here a few round trips sooner.
 
+use crate::mail::MailboxName;
 use crate::remote::Lifeline;
-use crate::remote::imap::Imap;
+use crate::remote::error::Error as ImapError;
+use crate::remote::imap::{Imap, Listing};
 use crate::remote::session::{self, Error, Opened};
-use crate::worker::Job;
+use crate::worker::{Job, map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -61,16 +63,40 @@ impl Kept {
 }
 
 /// Goes on with the session that was kept, if there is one that still lives; else opens one.
-pub(super) async fn open(job: &Job) -> Result<Opened, Error> {
+///
+/// `only`: the mailboxes that are looked at (decoded, with `/` between the levels), none for all. How the others stand is not
+/// asked then, if all were listed a moment ago.
+pub(super) async fn open(job: &Job, only: &[String]) -> Result<Opened, Error> {
     let kept = job.kept.as_ref().and_then(|kept| kept.kept().take());
     if let Some(Session { mut imap, peer, .. }) = kept {
         // One that died meanwhile is no reason to fail, nor to wait for long.
-        if let Ok(Ok(listing)) = timeout(PATIENCE, imap.list()).await {
+        if let Ok(Ok(listing)) = timeout(PATIENCE, list(&mut imap, only)).await {
             let quirks = session::quirks(&imap, &job.endpoint);
             return Ok(Opened { imap, listing: Ok(listing), peer, mechanism: None, quirks });
         }
     }
     session::open_on(&job.endpoint, &job.reins.line).await
+}
+
+async fn list(imap: &mut Imap, only: &[String]) -> Result<Listing, ImapError> {
+    let names = imap.listed(KEPT).filter(|_| !only.is_empty()).and_then(|listing| names(listing, only));
+    match names {
+        Some(names) => match imap.list_again(&names).await? {
+            Some(listing) => Ok(listing),
+            None => imap.list().await,
+        },
+        None => imap.list().await,
+    }
+}
+
+/// What mailboxes are called on the server; none if one of them is not there.
+fn names(listing: &Listing, only: &[String]) -> Option<Vec<MailboxName>> {
+    let delimiter = map::delimiter(listing);
+    let name = |asked: &String| {
+        let mut all = map::selectable(listing).map(|mailbox| &mailbox.name);
+        all.find(|name| map::slashed(name, delimiter) == *asked || name.to_string() == *asked).cloned()
+    };
+    only.iter().map(name).collect()
 }
 
 /// Keeps a session that is not needed any more for a while, where that is wanted; else ends it.

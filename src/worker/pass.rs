@@ -101,7 +101,11 @@ async fn attempt(
     let ground = blocking(move || ground::prepare(&prepared)).await?;
     let store = ground.store.clone();
     quiet::respect(&store, &events, &job.reins).await?;
-    let opened = quiet::heed(&store, kept::open(job).await).await?;
+    let only = match task {
+        Task::Mirror(only) => only,
+        Task::TakeBack(_) => &[],
+    };
+    let opened = quiet::heed(&store, kept::open(job, only).await).await?;
     told.tier = Some(opened.imap.tier());
     told.quirks = Some(opened.quirks);
     // Nobody may be listening, here and below.

@@ -262,6 +262,56 @@ fn a_server_that_tells_of_the_inbox_alone_is_asked_for_the_rest() {
 }
 
 #[test]
+fn what_stirs_in_one_mailbox_costs_nothing_for_the_others() {
+    let bench = bench("");
+    bench.server.create(USER, "Lists");
+    bench.fill(1);
+    let mut daemon = Daemon::start(&bench);
+    daemon.hears("1 account: 1 live");
+    daemon.until("the first", || bench.count("INBOX") == 1);
+    daemon.ask(&["wait-synced"]).is(0, "");
+    let mark = bench.server.mark();
+    bench.server.deliver(USER, "INBOX", message(1), &[]);
+    daemon.until("what is new there", || bench.count("INBOX") == 2);
+    daemon.ask(&["wait-synced"]).is(0, "");
+    let said = bench.server.commands_since(mark);
+    assert!(said.iter().any(|command| command.contains("STATUS \"INBOX\"")), "{said:?}");
+    assert!(!said.iter().any(|command| command.contains("LIST ")), "{said:?}");
+}
+
+#[test]
+fn a_mailbox_that_took_the_name_of_another_a_moment_ago_is_not_taken_for_it() {
+    // What tells them apart: the identifier, or the UIDVALIDITY.
+    let profiles = [Profile { one_uid_validity: true, ..Profile::full() }, Profile::full().without(&["OBJECTID"])];
+    for (n, profile) in profiles.into_iter().enumerate() {
+        let bench = Bench::new(profile);
+        bench.configure(RARELY);
+        bench.server.create(USER, "Lists");
+        bench.server.deliver(USER, "Lists", message(1), &[]);
+        let mut daemon = Daemon::start(&bench);
+        daemon.hears("1 account: 1 live");
+        daemon.until("the first", || bench.count("Lists") == 1);
+        daemon.ask(&["wait-synced"]).is(0, "");
+        bench.server.rename(USER, "Lists", "Old");
+        bench.server.create(USER, "Lists");
+        bench.server.deliver(USER, "Lists", message(2), &[]);
+        // Nobody tells of these; what stirs here names the one mailbox, and its session has listed all a moment ago.
+        let (lists, mark) = (bench.maildir().join("Lists"), bench.server.mark());
+        flag(&lists.join("new"), &lists.join("cur"), "F");
+        daemon.until("a look at it", || {
+            bench.server.commands_since(mark).iter().any(|command| command.contains("STATUS \"Lists\""))
+        });
+        daemon.until("each in its place", || {
+            let is_flagged =
+                |folder: &str| names(&bench.maildir().join(folder).join("cur")).iter().any(|n| n.ends_with(":2,F"));
+            let _ = daemon.ask(&["sync"]);
+            is_flagged("Old") && bench.count("Lists") == 1
+        });
+        assert_eq!((bench.there("Old"), bench.there("Lists")), (Some(1), Some(1)), "{n}");
+    }
+}
+
+#[test]
 fn mailboxes_that_are_used_are_listened_to_as_far_as_connections_reach() {
     let bench = Bench::new(Profile::full().without(&["LIST-STATUS"]));
     bench.configure(&format!("{RARELY}\nconnections = 4"));

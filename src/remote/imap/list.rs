@@ -5,12 +5,15 @@
 //! MAILBOXID is asked for apart from the counters, in the same flight: Cyrus 3.6 answers both in one STATUS with memory that it
 //! freed before, which is the identifier of nothing, another one each time, and may have any octet in it.
 
-use super::command::{Command, ENABLE, IDENTITIES, LIST, LSUB, STATUS, mailbox};
+use super::command::{Command, ENABLE, IDENTITIES, LIST, LSUB, STATUS, Verb, mailbox};
+use super::connection::Outcome;
 use super::response::{ListLine, StatusLine, Untagged, uid_validity};
 use super::{Imap, Tier};
 use crate::mail::{MailboxName, ModSeq, SpecialUse, Uid, UidValidity, escape};
 use crate::remote::error::Error;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What a listing may weigh in memory: room for 100,000 mailboxes; more is an attack.
 const MAX_OCTETS: usize = 64 << 20;
@@ -202,7 +205,41 @@ impl Imap {
         if gathered.is_flooded() {
             return Err(self.connection.protocol("the server lists too many mailboxes"));
         }
-        Ok(self.compose(gathered, subscriptions_known))
+        let listing = self.compose(gathered, subscriptions_known);
+        self.listed = Some((Instant::now(), listing.clone()));
+        Ok(listing)
+    }
+
+    /// What was listed last, if that is not longer ago than `at_most` and this session has made, renamed or deleted nothing
+    /// since.
+    pub fn listed(&self, at_most: Duration) -> Option<&Listing> {
+        self.listed.as_ref().filter(|(at, _)| at.elapsed() <= at_most).map(|(_, listing)| listing)
+    }
+
+    /// What was listed last, as it is now: as far as these mailboxes go, for the price of asking for them alone. How the
+    /// others stand is unknown in it. `None`: one of them is not what it was, or nobody can tell, so that all have to be listed.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn list_again(&mut self, names: &[MailboxName]) -> Result<Option<Listing>, Error> {
+        let gathered = self.stand_of(names).await?;
+        let Some((_, mut listing)) = self.listed.clone() else { return Ok(None) };
+        listing.warnings.clear();
+        for listed in &mut listing.mailboxes {
+            let before = listed.status.unwrap_or_default();
+            listed.status = Some(Status { uid_validity: before.uid_validity, ..Status::default() });
+            if !names.contains(&listed.name) {
+                continue;
+            }
+            let now = gathered.statuses.get(&listed.name).copied().unwrap_or_default();
+            let is_same = now.uid_validity.is_some() && now.uid_validity == before.uid_validity;
+            if !is_same || gathered.identity(&listed.name) != listed.identity {
+                return Ok(None);
+            }
+            listed.status = Some(self.believable(&listed.name, now));
+        }
+        let are_there = names.iter().all(|name| listing.mailboxes.iter().any(|listed| listed.name == *name));
+        Ok(are_there.then_some(listing))
     }
 
     /// Asks how the given mailboxes stand, in one flight. One that the server does not tell is not in the result.
@@ -211,7 +248,7 @@ impl Imap {
     /// When the connection is lost; NO to a mailbox is none.
     pub async fn status(&mut self, names: &[MailboxName]) -> Result<BTreeMap<MailboxName, Status>, Error> {
         let mut gathered = Gathered::default();
-        self.ask_each(names, &self.status_items(), &mut |untagged| gathered.take(untagged)).await?;
+        self.learn(&each(names, STATUS, &self.status_items()), &mut gathered).await?;
         Ok(gathered.statuses)
     }
 
@@ -223,21 +260,27 @@ impl Imap {
         let mut gathered = Gathered::default();
         let items = if self.mailboxes.is_dovecot { Some("(X-GUID)") } else { self.items_apart() };
         if let Some(items) = items {
-            self.ask_each(std::slice::from_ref(name), items, &mut |untagged| gathered.take_identity(untagged)).await?;
+            self.learn(&each(std::slice::from_ref(name), IDENTITIES, items), &mut gathered).await?;
         }
         Ok(gathered.identity(name))
     }
 
-    /// Asks for these items of each of the mailboxes, in one flight.
-    async fn ask_each(
-        &mut self,
-        names: &[MailboxName],
-        items: &str,
-        take: &mut (dyn FnMut(Untagged) + Send),
-    ) -> Result<(), Error> {
-        let commands: Vec<Command> =
-            names.iter().map(|name| Command::new(STATUS, format!("STATUS {} {items}", mailbox(name)))).collect();
-        self.connection.run(&commands, &mut |_, untagged| take(untagged)).await.map(drop)
+    /// Asks how these mailboxes stand, and what they are, in one flight.
+    async fn stand_of(&mut self, names: &[MailboxName]) -> Result<Gathered, Error> {
+        let mut gathered = Gathered::default();
+        let mut commands = each(names, STATUS, &self.status_items());
+        commands.extend(self.items_apart().into_iter().flat_map(|items| each(names, IDENTITIES, items)));
+        self.learn(&commands, &mut gathered).await?;
+        Ok(gathered)
+    }
+
+    /// Runs commands in one flight, and takes in what they tell of mailboxes.
+    async fn learn(&mut self, commands: &[Command], gathered: &mut Gathered) -> Result<Vec<Outcome>, Error> {
+        let mut take = |answered: usize, untagged| match commands[answered].verb {
+            IDENTITIES => gathered.take_identity(untagged),
+            _ => gathered.take(untagged),
+        };
+        self.connection.run(commands, &mut take).await
     }
 
     /// Lists in one flight, with what goes `before`, and with LSUB where `options` do not ask for subscriptions; tells
@@ -270,11 +313,7 @@ impl Imap {
         }
         let hidden: Vec<String> = self.mailboxes.patterns().into_iter().filter(|p| !asked.contains(p)).collect();
         let more: Vec<Command> = hidden.iter().flat_map(list).collect();
-        let mut take = |answered: usize, untagged| match more[answered].verb {
-            IDENTITIES => gathered.take_identity(untagged),
-            _ => gathered.take(untagged),
-        };
-        outcomes.extend(self.connection.run(&more, &mut take).await?);
+        outcomes.extend(self.learn(&more, gathered).await?);
         let mut subscriptions_known = false;
         for (command, outcome) in commands.iter().chain(&more).zip(outcomes) {
             match outcome {
@@ -293,12 +332,10 @@ impl Imap {
             .filter(|line| is_selectable(line) && !self.mailboxes.is_foreign(&line.name))
             .filter_map(|line| judge(&line.name).ok())
             .collect();
-        let names: Vec<MailboxName> = names.into_iter().collect();
-        self.ask_each(&names, &self.status_items(), &mut |untagged| gathered.take(untagged)).await?;
-        match self.items_apart() {
-            Some(items) => self.ask_each(&names, items, &mut |untagged| gathered.take_identity(untagged)).await,
-            None => Ok(()),
-        }
+        let told = self.stand_of(&names.into_iter().collect::<Vec<_>>()).await?;
+        (gathered.statuses, gathered.identities) = (told.statuses, told.identities);
+        gathered.octets = gathered.octets.saturating_add(told.octets);
+        Ok(())
     }
 
     fn return_options(&self) -> Option<String> {
@@ -378,6 +415,11 @@ impl Imap {
         let warnings = std::mem::take(&mut self.connection.warnings);
         Listing { mailboxes: mailboxes.into_values().collect(), hostile: hostile.into_iter().collect(), warnings }
     }
+}
+
+/// Asks for these items of each of the mailboxes.
+fn each(names: &[MailboxName], verb: Verb, items: &str) -> Vec<Command> {
+    names.iter().map(|name| Command::new(verb, format!("STATUS {} {items}", mailbox(name)))).collect()
 }
 
 /// Makes a name of what the server listed, or says why none can be made.

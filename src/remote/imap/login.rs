@@ -52,6 +52,7 @@ impl Imap {
             preauth,
             mailboxes: Mailboxes::default(),
             open: None,
+            listed: None,
         };
         imap.learn_capabilities(told).await?;
         Ok(imap)

@@ -47,6 +47,7 @@ use connection::Connection;
 use list::Mailboxes;
 use response::Untagged;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Who we say that we are (RFC 2971).
 const ID_OF_OURS: &str = concat!("ID (\"name\" \"mailtwin\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")");
@@ -65,6 +66,8 @@ pub struct Imap {
     mailboxes: Mailboxes,
     /// The mailbox that is open, or was to be.
     open: Option<MailboxName>,
+    /// When all mailboxes were listed last, and what was listed.
+    listed: Option<(Instant, Listing)>,
 }
 
 impl Imap {

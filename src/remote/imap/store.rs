@@ -84,6 +84,7 @@ impl Imap {
     /// # Errors
     /// When the server refuses, also if there is a mailbox of that name.
     pub async fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<(), Error> {
+        self.listed = None;
         let command = Command::new(RENAME, format!("RENAME {} {}", mailbox(from), mailbox(to)));
         self.connection.exec(command, &mut |_, _| {}).await.map(drop)
     }
@@ -97,6 +98,7 @@ impl Imap {
     }
 
     async fn on_mailbox(&mut self, verb: Verb, name: &MailboxName) -> Result<(), Error> {
+        self.listed = None;
         let command = Command::new(verb, format!("{} {}", verb.name, mailbox(name)));
         self.connection.exec(command, &mut |_, _| {}).await.map(drop)
     }

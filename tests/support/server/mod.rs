@@ -138,7 +138,7 @@ pub struct Server {
 impl Server {
     /// Starts a server without accounts on a free port of 127.0.0.1, without TLS.
     pub fn start(profile: Profile) -> Self {
-        let model = Model::new(profile.first_uid_validity);
+        let model = Model::new(profile.first_uid_validity, profile.one_uid_validity);
         Self::start_from(profile, &State(model))
     }
 

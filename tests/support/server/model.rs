@@ -190,13 +190,15 @@ pub struct Model {
     pub history: Vec<Event>,
     next_id: u64,
     next_uid_validity: u32,
+    one_uid_validity: bool,
     seconds: u64,
 }
 
 impl Model {
-    /// An empty model whose first mailbox gets `uid_validity`.
-    pub fn new(uid_validity: u32) -> Self {
-        Self { accounts: BTreeMap::new(), history: Vec::new(), next_id: 1, next_uid_validity: uid_validity, seconds: 0 }
+    /// An empty model whose first mailbox gets `uid_validity`, and with `for_all` every other as well.
+    pub fn new(uid_validity: u32, for_all: bool) -> Self {
+        let (accounts, history) = (BTreeMap::new(), Vec::new());
+        Self { accounts, history, next_id: 1, next_uid_validity: uid_validity, one_uid_validity: for_all, seconds: 0 }
     }
 
     /// Makes the account with an empty, subscribed INBOX, if it is not there.
@@ -388,11 +390,12 @@ impl Model {
         pairs
     }
 
-    /// An empty mailbox with an identifier and a UIDVALIDITY of its own.
+    /// An empty mailbox with an identifier of its own, and a UIDVALIDITY as the server gives it.
     pub fn fresh(&mut self) -> Mailbox {
         self.next_id += 1;
-        self.next_uid_validity += 1;
-        Mailbox::new(self.next_id, self.next_uid_validity - 1)
+        let uid_validity = self.next_uid_validity;
+        self.next_uid_validity += u32::from(!self.one_uid_validity);
+        Mailbox::new(self.next_id, uid_validity)
     }
 
     pub fn note(&mut self, author: Author, user: &str, change: Change) {

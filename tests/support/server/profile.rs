@@ -56,6 +56,8 @@ pub struct Profile {
     pub freed_identities: bool,
     /// UIDVALIDITY of the first mailbox; above 2^31 at pymap.
     pub first_uid_validity: u32,
+    /// All mailboxes have the same UIDVALIDITY, as those that Cyrus makes within a second.
+    pub one_uid_validity: bool,
 }
 
 impl Profile {
@@ -104,6 +106,7 @@ impl Profile {
             max_sessions: None,
             freed_identities: false,
             first_uid_validity: 1_700_000_001,
+            one_uid_validity: false,
         }
     }
 

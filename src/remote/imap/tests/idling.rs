@@ -40,7 +40,7 @@ async fn news_of_the_mailbox_are_heard_and_other_words_are_not() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_is_as_it_should_be_while_waiting_and_only_then() {
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let script = ["C: A0002 IDLE", "S: + idling", "C: DONE", "S: A0002 OK", "C: A0003 IDLE", "HOLD"];
     let (mut imap, _server) = session(FULL, &script).await;
     let (done, heard) = idle(&mut imap, 30 * TIMEOUT).await;
@@ -54,7 +54,7 @@ async fn silence_is_as_it_should_be_while_waiting_and_only_then() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_answer_the_end_is_not_waited_for_long() {
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let (mut imap, _server) = session(FULL, &["C: A0002 IDLE", "S: + idling", "C: DONE", "HOLD"]).await;
     error(idle(&mut imap, 30 * TIMEOUT).await.0);
     assert_eq!(began.elapsed(), 31 * TIMEOUT);

@@ -234,6 +234,75 @@ async fn a_mailbox_is_told_by_its_identifier_where_the_server_has_one() {
 }
 
 #[tokio::test]
+async fn what_was_listed_is_listed_again_for_the_price_of_what_is_asked_for_unless_that_is_another() {
+    let work = "UIDVALIDITY 3 MAILBOXID (W1)";
+    let same = ["MESSAGES 8 UIDVALIDITY 3", work];
+    let cases = [
+        (same, true),
+        (["MESSAGES 8 UIDVALIDITY 4", "UIDVALIDITY 4 MAILBOXID (W1)"], false),
+        (["MESSAGES 8 UIDVALIDITY 3", "UIDVALIDITY 3 MAILBOXID (W2)"], false),
+        (["MESSAGES 8 UIDVALIDITY 3", "UIDVALIDITY 3"], false),
+        (["MESSAGES 8", work], false),
+    ];
+    for ([status, identity], is_believed) in cases {
+        let [status, identity, known] = [status, identity, work].map(|items| format!("S: * STATUS Work ({items})"));
+        let script = [
+            "C: A0002 LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN))",
+            "C: A0003 LIST \"\" \"*\" RETURN (STATUS (UIDVALIDITY MAILBOXID))",
+            "S: * LIST () \"/\" Work",
+            "S: * STATUS Work (MESSAGES 7 UIDVALIDITY 3)",
+            "S: * LIST () \"/\" Other",
+            "S: * STATUS Other (MESSAGES 5 UIDVALIDITY 3)",
+            "S: A0002 OK",
+            &known,
+            "S: * STATUS Other (UIDVALIDITY 3 MAILBOXID (O1))",
+            "S: A0003 OK",
+            "C: A0004 STATUS \"Work\" (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)",
+            "C: A0005 STATUS \"Work\" (UIDVALIDITY MAILBOXID)",
+            &status,
+            "S: A0004 OK",
+            &identity,
+            "S: A0005 OK",
+        ];
+        let (mut imap, server) = session("IMAP4rev1 LIST-EXTENDED LIST-STATUS OBJECTID", &script).await;
+        let all = imap.list().await.expect("a list");
+        assert_eq!(imap.listed(TIMEOUT), Some(&all));
+        let again = imap.list_again(&[name("Work")]).await.expect("an answer");
+        server.finish().await;
+        assert_eq!(again.is_some(), is_believed, "{status} {identity}");
+        let Some(again) = again else { continue };
+        let counts = |listing: &Listing| -> Vec<_> {
+            listing
+                .mailboxes
+                .iter()
+                .map(|m| (m.identity.clone(), m.status.and_then(|status| status.messages)))
+                .collect()
+        };
+        let [other, work] = ["O1", "W1"].map(|identity| Some(identity.to_owned()));
+        assert_eq!(counts(&all), [(other.clone(), Some(5)), (work.clone(), Some(7))]);
+        assert_eq!(counts(&again), [(other, None), (work, Some(8))]);
+    }
+}
+
+#[tokio::test]
+async fn what_a_session_listed_is_not_known_to_it_any_more_once_it_made_something() {
+    let script = [
+        "C: A0002 LIST \"\" \"*\"",
+        "C: A0003 LSUB \"\" \"*\"",
+        "S: A0002 OK",
+        "S: A0003 OK",
+        "C: A0004 CREATE \"Work\"",
+        "S: A0004 OK",
+    ];
+    let (mut imap, server) = session("IMAP4rev1", &script).await;
+    imap.list().await.expect("a list");
+    assert!(imap.listed(TIMEOUT).is_some());
+    imap.create(&name("Work")).await.expect("made");
+    assert!(imap.listed(TIMEOUT).is_none());
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn a_dovecot_is_asked_for_an_item_of_its_own_and_others_are_not() {
     for (capability, item) in [("SNIPPET=FUZZY", " X-GUID"), ("PREVIEW", "")] {
         let status = format!("C: A0004 STATUS \"Work\" (MESSAGES UIDNEXT UIDVALIDITY UNSEEN{item})");
