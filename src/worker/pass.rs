@@ -4,16 +4,12 @@ use crate::mail::{BaseName, Flags, MailboxName, ObjectId, Uid, UidValidity};
 use crate::maildir::{Mapping, NameGenerator, Root, RootMarker};
 use crate::remote::Quirks;
 use crate::remote::error::Error as ImapError;
-use crate::remote::imap::{Access, Imap, Listing, Status, Tier};
+use crate::remote::imap::{Access, Imap, Listing, Status};
 use crate::store::{Settlement, Store};
-use crate::sync::{
-    Action, Adopting, Batch, Cause, Change, Evidence, MailboxAction, MailboxId, MailboxPlan, MailboxRecord, Picture,
-    Uploads, Work,
-};
+use crate::sync::{Action, Batch, Evidence, MailboxAction, MailboxId, MailboxRecord, Picture, Uploads, Work};
 use crate::worker::labels::Fetched;
 use crate::worker::mailboxes::Asked;
 use crate::worker::moves::Waiting;
-use crate::worker::observe::Observed;
 use crate::worker::rest::Rest;
 use crate::worker::tell::{self, Told};
 use crate::worker::undo::BroughtBack;
@@ -22,7 +18,6 @@ use crate::worker::{
     quiet,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedSender;
@@ -35,9 +30,6 @@ pub enum Mode {
     /// It only tells the plan; neither side is changed, nor what is remembered.
     DryRun,
 }
-
-/// After so many rounds the rest is left to the next pass: somebody else is changing things all the time.
-const MAX_ROUNDS: usize = 8;
 
 /// Makes one pass over an account. `only` names the mailboxes, decoded, with `/` between the levels; empty: all.
 ///
@@ -150,6 +142,11 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()) + clock_ahead()
 }
 
+/// An instant, in milliseconds since 1970.
+pub(super) fn millis(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
 #[cfg(not(feature = "steps"))]
 fn clock_ahead() -> u64 {
     0
@@ -209,7 +206,7 @@ pub(super) struct Pass<'j> {
     pub lists_all: bool,
     /// Whether uploads wait, as of now and as it is stored.
     pub uploads: Uploads,
-    stored_uploads: Uploads,
+    pub stored_uploads: Uploads,
     /// What is not uploaded for that reason.
     pub held_uploads: BTreeMap<MailboxId, Vec<BaseName>>,
     /// Octets of messages moved since the last batch was settled.
@@ -337,210 +334,6 @@ impl<'j> Pass<'j> {
         self.keep_rests().await
     }
 
-    /// Observes, plans and executes until nothing is left to do in these mailboxes; `is_part`: the account has more.
-    pub(super) async fn rounds(&mut self, mut dirty: BTreeSet<MailboxId>, is_part: bool) -> Result<(), Error> {
-        let mut before: BTreeMap<MailboxId, u64> = BTreeMap::new();
-        let mut learnt = 0;
-        for round in 0..MAX_ROUNDS {
-            self.go_on()?;
-            let mut observed = self.observe(&dirty).await?;
-            if !self.batches.is_empty() {
-                self.recover(&mut observed).await?;
-            }
-            self.adopt(&mut observed).await?;
-            let mut plans = self.draft(&observed).await?;
-            let asked: BTreeSet<MailboxId> = observed.keys().copied().collect();
-            if round == 0 && is_part && plans.iter().flat_map(|p| &p.actions).any(may_be_half_of_a_move) {
-                plans.extend(self.look_everywhere(&mut observed).await?);
-            }
-            self.find_moves(&mut plans, &observed).await?;
-            plans.retain_mut(|plan| asked.contains(&plan.mailbox) || concerns(plan, &asked));
-            let mut memory = self.finish(&mut plans, round).await?;
-            // Where nothing came of the round before, a mailbox whose plan is what it was then is stuck, on somebody else's
-            // marks for example. Its notes go with it: no checkpoint passes them, so that the next pass makes them again.
-            if std::mem::replace(&mut learnt, self.learnt) == self.learnt {
-                plans.retain(|plan| {
-                    plan.actions.is_empty() || before.get(&plan.mailbox) != Some(&print_of_work(&plan.actions))
-                });
-            }
-            before = plans.iter().map(|plan| (plan.mailbox, print_of_work(&plan.actions))).collect();
-            if self.mode == Mode::DryRun {
-                return Ok(());
-            }
-            self.settle_notes(&plans, memory.take()).await?;
-            self.advance(&plans, &observed).await?;
-            dirty = plans.iter().filter(|plan| !plan.actions.is_empty()).map(|plan| plan.mailbox).collect();
-            let waiting = self.waiting.take();
-            match &waiting {
-                None if dirty.is_empty() => break,
-                Some(waiting) if dirty.is_empty() => {
-                    let _ = self.events.send(Event::WaitingForMoves(waiting.after));
-                    self.pause(waiting.after).await?;
-                    self.looked_again = true;
-                }
-                _ => {
-                    let touched = self.execute(plans, &observed).await?;
-                    let mirrored = |id: &MailboxId| self.records.get(id).is_some_and(|record| record.path.is_some());
-                    dirty.extend(touched.into_iter().filter(mirrored));
-                }
-            }
-            dirty.extend(waiting.into_iter().flat_map(|waiting| waiting.mailboxes));
-            self.statuses.clear();
-        }
-        self.remove_emptied().await
-    }
-
-    /// Looks at the mailboxes that were not asked for: something left one that was, or came to it, and may have been moved.
-    async fn look_everywhere(
-        &mut self,
-        observed: &mut BTreeMap<MailboxId, Observed>,
-    ) -> Result<Vec<MailboxPlan>, Error> {
-        let mut others = match self.mode {
-            Mode::Execute if self.brought_back.is_some() => self.judge_mailboxes(Asked::Nothing).await?,
-            Mode::Execute => self.judge_mailboxes(Asked::Beside).await?,
-            // What would be made is pretended already.
-            Mode::DryRun => {
-                let mirrored = self.records.values().filter(|r| r.path.is_some() && r.parked.is_none());
-                mirrored.map(|record| record.id).collect()
-            }
-        };
-        others.retain(|id| !observed.contains_key(id));
-        let mut more = self.observe(&others).await?;
-        self.adopt(&mut more).await?;
-        let plans = self.draft(&more).await?;
-        observed.extend(more);
-        Ok(plans)
-    }
-
-    /// Makes the root at the first pass, takes it over where that is due, and raises its marker where a crash came between
-    /// a commit and that.
-    pub(super) async fn found_root(&mut self) -> Result<(), Error> {
-        let (path, generation) = (self.job.maildir.clone(), self.store.generation());
-        if self.root.is_some() && self.marked == Some(generation) {
-            return Ok(());
-        }
-        let marker = RootMarker { owner: self.owner.clone(), place: self.state_place.clone(), generation };
-        let (root, history, layout) = (self.root.take(), self.history.clone(), self.job.layout);
-        let records: Vec<MailboxRecord> = self.records.values().cloned().collect();
-        let root = blocking(move || {
-            let root = root.map_or_else(|| Root::create(&path), Ok)?;
-            ground::claim(&root, layout, &history, &records, &marker)?;
-            Ok(root)
-        });
-        self.root = Some(root.await?);
-        Ok(())
-    }
-
-    /// Notes for every mailbox that it has to be adopted, where memory and Maildir do not fit together. It is durable before
-    /// the marker says that they do.
-    pub(super) async fn face_history(&mut self) -> Result<(), Error> {
-        let place = crate::mail::escape(self.job.maildir.as_os_str().as_encoded_bytes());
-        let (cause, generation) = match &self.history {
-            History::Fits => return Ok(()),
-            History::Foreign(programs) => {
-                for program in programs {
-                    self.report.notices.push(format!(
-                        "{place} was kept by {program}, which must not run on it any more: two programs would undo each \
-                         other's work; its own files stay where they are"
-                    ));
-                }
-                return Ok(());
-            }
-            History::StateLost(_) => {
-                self.report.notices.push(format!(
-                    "the state that kept {place} was lost, so both sides are compared anew; nothing is deleted on \
-                     either side"
-                ));
-                return Ok(());
-            }
-            History::RolledBack(marked) => {
-                self.report.notices.push(format!(
-                    "the state is older than {place}, so both sides are compared anew; what looks deleted is held, see \
-                     `mailtwin status {}`",
-                    self.job.account
-                ));
-                (Cause::RolledBack, *marked)
-            }
-            History::Restored => {
-                self.report.notices.push(format!(
-                    "{place} is older than the state, perhaps restored from a backup, so both sides are compared anew; \
-                     what it lacks is held, and `mailtwin reject {}` fetches it again",
-                    self.job.account
-                ));
-                (Cause::Restored, 0)
-            }
-        };
-        let mut mailboxes = Vec::new();
-        for record in self.records.values_mut().filter(|record| record.uid_validity.is_some()) {
-            // A question that is open already is asked again.
-            record.adopting = Some(Adopting { cause, question: None });
-            record.checkpoint = None;
-            mailboxes.push(record.clone());
-        }
-        self.settle(Settlement { mailboxes, generation, ..Settlement::default() }).await
-    }
-
-    /// Remembers what needs no hands, and what the guard counted.
-    async fn settle_notes(
-        &mut self,
-        plans: &[MailboxPlan],
-        memory: Option<crate::sync::GuardMemory>,
-    ) -> Result<(), Error> {
-        let mut changes: Vec<(MailboxId, Vec<Change>)> = Vec::new();
-        for plan in plans.iter().filter(|plan| !plan.notes.is_empty()) {
-            let picture = self.pictures.entry(plan.mailbox).or_default();
-            let noted: Vec<Change> = plan.notes.iter().map(|note| note.change.clone()).collect();
-            noted.iter().for_each(|change| picture.apply(change.clone()));
-            changes.push((plan.mailbox, noted));
-        }
-        if changes.is_empty() && memory.is_none() && self.uploads == self.stored_uploads {
-            return Ok(());
-        }
-        self.settle(Settlement { changes, guard: memory, ..Settlement::default() }).await
-    }
-
-    /// Takes the checkpoint of every mailbox in which nothing was left to do.
-    async fn advance(&mut self, plans: &[MailboxPlan], observed: &BTreeMap<MailboxId, Observed>) -> Result<(), Error> {
-        if self.brought_back.is_some() {
-            // Of what was seen an undo answers a part.
-            return Ok(());
-        }
-        let mut mailboxes = Vec::new();
-        let moved_from: BTreeSet<MailboxId> =
-            plans.iter().flat_map(|plan| &plan.actions).filter_map(|a| a.origin().map(|o| o.mailbox)).collect();
-        let left: BTreeSet<MailboxId> = moved_from.union(&self.emptying).copied().collect();
-        let is_left = |id: &MailboxId| left.contains(id);
-        for plan in plans.iter().filter(|plan| plan.actions.is_empty() && !is_left(&plan.mailbox)) {
-            let (Some(record), Some(seen)) = (self.records.get_mut(&plan.mailbox), observed.get(&plan.mailbox)) else {
-                continue;
-            };
-            let batches_open = self.batches.iter().any(|batch| touches(batch, plan.mailbox));
-            let keeps_no_modseqs = self.imap.tier() == Tier::C;
-            let refresh = self.job.flags_every.filter(|_| keeps_no_modseqs).map_or(AUDIT, |every| every.as_secs());
-            let audited = seen.listed && record.listed.is_none_or(|at| at.abs_diff(now()) >= refresh);
-            if keeps_no_modseqs && record.checkpoint.is_some_and(|before| before != seen.reached) {
-                record.active = Some(now());
-            }
-            if (record.checkpoint != Some(seen.reached) || audited) && !batches_open {
-                if audited {
-                    record.listed = Some(now());
-                }
-                record.checkpoint = Some(seen.reached);
-                record.uid_validity = Some(seen.reached.uid_validity);
-                mailboxes.push(record.clone());
-            }
-        }
-        if !mailboxes.is_empty() {
-            self.settle(Settlement { mailboxes, ..Settlement::default() }).await?;
-        }
-        for plan in plans.iter().filter(|plan| plan.is_empty() && !is_left(&plan.mailbox)) {
-            if let Some(seen) = observed.get(&plan.mailbox) {
-                self.note_rest(plan.mailbox, seen)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Commits to the memory; a dry run forgets.
     pub(super) async fn settle(&mut self, mut settlement: Settlement) -> Result<(), Error> {
         if self.mode == Mode::DryRun {
@@ -635,7 +428,7 @@ impl<'j> Pass<'j> {
 }
 
 /// A mailbox whose last full listing is older is listed in full, in seconds: it is the audit of what deltas told.
-const AUDIT: u64 = 7 * 86_400;
+pub(super) const AUDIT: u64 = 7 * 86_400;
 
 /// Tells whether a mailbox was not listed in full for so long that it is time to.
 pub(super) fn is_audit_due(record: &MailboxRecord, now: u64) -> bool {
@@ -650,30 +443,4 @@ pub(super) fn touches(batch: &Batch, id: MailboxId) -> bool {
         }
         Work::Mailboxes(_) => false,
     }
-}
-
-/// Tells whether the other half of a move may lie in another mailbox.
-fn may_be_half_of_a_move(action: &Action) -> bool {
-    matches!(action, Action::Append { .. } | Action::DeleteRemote { .. } | Action::DeleteLocal { .. })
-}
-
-/// Leaves in the plan of a mailbox that was not asked for only what moves messages there from one that was; tells whether
-/// anything is left.
-fn concerns(plan: &mut MailboxPlan, asked: &BTreeSet<MailboxId>) -> bool {
-    let is_from_there = |action: &Action| action.origin().is_some_and(|origin| asked.contains(&origin.mailbox));
-    plan.actions.retain(is_from_there);
-    plan.notes.clear();
-    !plan.actions.is_empty()
-}
-
-/// A number by which a plan of a mailbox is known again, whatever the names of what is fetched.
-fn print_of_work(actions: &[Action]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for action in actions {
-        match action {
-            Action::Fetch { uid, flags, .. } => (uid, flags).hash(&mut hasher),
-            action => action.hash(&mut hasher),
-        }
-    }
-    hasher.finish()
 }

@@ -5,20 +5,19 @@
 //! MAILBOXID is asked for apart from the counters, in the same flight: Cyrus 3.6 answers both in one STATUS with memory that it
 //! freed before, which is the identifier of nothing, another one each time, and may have any octet in it.
 
+mod gathered;
+
 use super::command::{Command, ENABLE, IDENTITIES, LIST, LSUB, STATUS, Verb, mailbox};
 use super::connection::Outcome;
-use super::response::{ListLine, StatusLine, Untagged, uid_validity};
+use super::response::{ListLine, Untagged};
 use super::{Imap, Tier};
 use crate::mail::{MailboxName, ModSeq, SpecialUse, Uid, UidValidity, escape};
 use crate::remote::error::Error;
+use gathered::Gathered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a listing may weigh in memory: room for 100,000 mailboxes; more is an attack.
-const MAX_OCTETS: usize = 64 << 20;
-/// What one line or attribute weighs besides its text.
-const OVERHEAD: usize = 64;
 /// The longest name, in octets on the wire.
 const MAX_NAME: usize = 4000;
 
@@ -99,75 +98,6 @@ impl Mailboxes {
             // The root of a namespace is listed without the delimiter that ends its prefix.
             name.starts_with(prefix) || prefix.split_last().is_some_and(|(_, root)| !root.is_empty() && name == root)
         })
-    }
-}
-
-/// What the responses to one listing told.
-#[derive(Default)]
-struct Gathered {
-    lines: Vec<ListLine>,
-    subscribed: BTreeSet<MailboxName>,
-    statuses: BTreeMap<MailboxName, Status>,
-    /// What each mailbox is, and the epoch of its UIDs then.
-    identities: BTreeMap<MailboxName, (String, Option<UidValidity>)>,
-    /// What all of it weighs; counted beyond [`MAX_OCTETS`], not kept.
-    octets: usize,
-}
-
-impl Gathered {
-    fn take(&mut self, untagged: Untagged) {
-        if !self.weigh(&untagged) {
-            return;
-        }
-        match untagged {
-            Untagged::List(line) => self.lines.push(line),
-            Untagged::Lsub(line) if !line.has("\\Noselect") => self.subscribed.extend(judge(&line.name)),
-            Untagged::Status(line) => {
-                if let Ok(name) = judge(&line.name) {
-                    self.statuses.insert(name, status(&line.items));
-                    self.identify(line);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Takes what mailboxes are from an answer, and nothing else.
-    fn take_identity(&mut self, untagged: Untagged) {
-        if let (true, Untagged::Status(line)) = (self.weigh(&untagged), untagged) {
-            self.identify(line);
-        }
-    }
-
-    fn identify(&mut self, StatusLine { name, items, identity }: StatusLine) {
-        if let (Ok(name), Some(identity)) = (judge(&name), identity) {
-            self.identities.insert(name, (identity, status(&items).uid_validity));
-        }
-    }
-
-    /// What a mailbox is, if that was told of the one whose status was.
-    fn identity(&self, name: &MailboxName) -> Option<String> {
-        let (identity, then) = self.identities.get(name)?;
-        let now = self.statuses.get(name).and_then(|status| status.uid_validity);
-        // One that was made in its place between the two answers is another one.
-        let is_another = then.is_some() && now.is_some() && *then != now;
-        (!is_another).then(|| identity.clone())
-    }
-
-    /// Counts what it weighs; tells whether there is still room.
-    fn weigh(&mut self, untagged: &Untagged) -> bool {
-        self.octets = self.octets.saturating_add(match untagged {
-            Untagged::List(line) | Untagged::Lsub(line) => {
-                OVERHEAD + line.name.len() + line.attributes.iter().map(|a| a.len() + OVERHEAD).sum::<usize>()
-            }
-            Untagged::Status(line) => OVERHEAD + line.name.len() + line.identity.as_ref().map_or(0, String::len),
-            _ => 0,
-        });
-        !self.is_flooded()
-    }
-
-    fn is_flooded(&self) -> bool {
-        self.octets > MAX_OCTETS
     }
 }
 
@@ -433,20 +363,4 @@ pub(super) fn judge(name: &[u8]) -> Result<MailboxName, &'static str> {
 
 fn is_selectable(line: &ListLine) -> bool {
     !line.has("\\Noselect") && !line.has("\\NonExistent")
-}
-
-fn status(items: &[(String, u64)]) -> Status {
-    let mut status = Status::default();
-    for (name, value) in items {
-        let small = u32::try_from(*value).ok();
-        match name.as_str() {
-            "MESSAGES" => status.messages = small,
-            "UIDNEXT" => status.uid_next = small.and_then(Uid::new),
-            "UIDVALIDITY" => status.uid_validity = uid_validity(*value),
-            "UNSEEN" => status.unseen = small,
-            "HIGHESTMODSEQ" => status.highest_mod_seq = ModSeq::new(*value),
-            _ => {}
-        }
-    }
-    status
 }

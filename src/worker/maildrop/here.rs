@@ -8,10 +8,10 @@ use crate::maildir::{
 };
 use crate::store::Settlement;
 use crate::sync::{LocalView, Look, MailboxAction, MailboxRecord, Seen, Work};
-use crate::worker::pass::{Mode, blocking};
+use crate::worker::pass::{Mode, blocking, millis};
 use crate::worker::{Error, Event, Job, ground};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// So long is waited for files to stop vanishing.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -224,8 +224,4 @@ impl DropPass<'_> {
         })
         .await
     }
-}
-
-fn millis(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
