@@ -1,7 +1,7 @@
 //! No step was forgotten: the system calls of whole runs, held against the steps.
 //!
 //! With groups of one, at most one file outside the state directory is made, renamed, linked or removed between two
-//! steps, and none before the first. `strace` is installed where it is missing (Debian).
+//! steps of a thread, and none before the first. `strace` is installed where it is missing (Debian).
 
 #![cfg(feature = "steps")]
 // What was killed, and where, is meant to be read.
@@ -11,17 +11,18 @@ use crate::scenarios::host::{Host as _, Twinless, USER};
 use crate::scenarios::tree::{Names, Tree};
 use crate::scenarios::{Scenario, Stage, scenarios as all_scenarios};
 use crate::support::server::{PASSWORD, Profile, Server};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 const CALLS: &str = "rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,\
                      open,openat,openat2,creat,truncate,ftruncate,utimensat,write";
 
-/// What happened, in order.
-#[derive(Debug)]
-enum Seen {
-    Step(String),
-    Mutation(String),
+/// What a thread did: it reached a step, or changed a file.
+struct Seen {
+    thread: String,
+    is_step: bool,
+    call: String,
 }
 
 /// Runs it under strace and reads the trace.
@@ -41,14 +42,15 @@ fn traced(stage: &Stage) -> Vec<Seen> {
     let text = std::fs::read_to_string(&trace).expect("strace wrote a trace");
     let counted = std::fs::read_to_string(&steps).expect("the program wrote its steps").lines().count();
     let seen: Vec<Seen> = text.lines().filter_map(|line| read(line, &steps, stage)).collect();
-    let found = seen.iter().filter(|seen| matches!(seen, Seen::Step(_))).count();
+    let found = seen.iter().filter(|seen| seen.is_step).count();
     assert_eq!(found, counted, "each step is a write in the trace");
     seen
 }
 
 /// What a line of the trace tells, if it matters. A call that another thread interrupts is taken where it began.
 fn read(line: &str, steps: &Path, stage: &Stage) -> Option<Seen> {
-    let (_, call) = line.split_once(' ')?;
+    let (thread, call) = line.split_once(' ')?;
+    let seen = |is_step, call: &str| Seen { thread: thread.to_owned(), is_step, call: call.to_owned() };
     let call = call.trim_start();
     let (name, arguments) = call.split_once('(')?;
     if call.starts_with("<...") {
@@ -58,7 +60,7 @@ fn read(line: &str, steps: &Path, stage: &Stage) -> Option<Seen> {
         let to_steps = arguments.contains(&format!("<{}>", steps.display()));
         // It may be written in pieces; the name of the site is the one with a dot.
         let written = arguments.split('"').nth(1).filter(|text| to_steps && text.contains('.'))?;
-        return Some(Seen::Step(written.to_owned()));
+        return Some(seen(true, written));
     }
     if call.contains(" = -1 ") || !arguments.contains(&*stage.maildir().to_string_lossy()) {
         return None;
@@ -66,21 +68,22 @@ fn read(line: &str, steps: &Path, stage: &Stage) -> Option<Seen> {
     let makes = !name.starts_with("open") || arguments.contains("O_CREAT") || arguments.contains("O_TRUNC");
     // A file that is being written belongs to the step that made it, and so do its times.
     let durable = !["truncate", "ftruncate", "utimensat"].contains(&name);
-    (makes && durable).then(|| Seen::Mutation(call.to_owned()))
+    (makes && durable).then(|| seen(false, call))
 }
 
 fn at_most_one_between_two_steps(scenario: &Scenario, seen: &[Seen]) -> usize {
-    let (mut open, mut step) = (1, "the start".to_owned());
+    // Messages come to several mailboxes at once: each thread announces what it does.
+    let mut announced: BTreeSet<&str> = BTreeSet::new();
     let mut mutations = 0;
-    for seen in seen {
-        match seen {
-            Seen::Step(site) => (open, step) = (0, site.clone()),
-            Seen::Mutation(call) => {
-                open += 1;
-                mutations += 1;
-                assert!(open == 1, "{}: after {step} a second file is changed without a step: {call}", scenario.name);
-            }
+    for (n, Seen { thread, is_step, .. }) in seen.iter().enumerate() {
+        if *is_step {
+            announced.insert(thread);
+            continue;
         }
+        mutations += 1;
+        let told = |seen: &Seen| format!("{} {}\n", seen.thread, seen.call);
+        let before = || seen[n.saturating_sub(6)..=n].iter().map(told).collect::<String>();
+        assert!(announced.remove(thread.as_str()), "{}: changed without a step:\n{}", scenario.name, before());
     }
     mutations
 }
