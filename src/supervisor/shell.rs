@@ -297,6 +297,12 @@ impl Supervisor {
                     self.touched(&account, messages);
                 }
                 if event == worker::Event::CanListen {
+                    let was_kept_out = self.accounts.get(&account).is_some_and(|held| held.reason.is_some());
+                    let is_asked = self.running.get(&account).is_some_and(|running| running.is_asked);
+                    // What came to an end for the one did so for the other.
+                    if was_kept_out || is_asked {
+                        self.wait_no_longer(&account);
+                    }
                     self.listen(&account, Duration::ZERO);
                 }
                 self.on(&account, Event::Progressed);
@@ -330,6 +336,7 @@ impl Supervisor {
             Received::Reload => {}
             Received::Now => {
                 for name in self.accounts.keys().cloned().collect::<Vec<_>>() {
+                    self.wait_no_longer(&name);
                     self.on(&name, Event::Now);
                 }
             }

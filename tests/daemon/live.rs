@@ -159,6 +159,25 @@ fn a_machine_that_is_somewhere_else_makes_its_connections_anew() {
 }
 
 #[test]
+fn who_asks_for_a_look_now_has_it_listened_again_at_once() {
+    let bench = bench("");
+    let account = bench.account("work", bench.server.port(), &bench.maildir()).replace("\"5s\"", "\"10m\"");
+    bench.write_configuration(&format!("state-dir = {:?}\n{account}{RARELY}\n", bench.state()));
+    // The first connection that is to listen gets no answer for ten minutes.
+    bench.server.rule(When::verb("EXAMINE").nth(1), Act::Blackhole);
+    let daemon = Daemon::start(&bench);
+    daemon.until("that it is to listen", || count(&bench, "EXAMINE") == 1);
+    daemon.ask(&["wait-synced"]).is(0, "");
+    daemon.signal(rustix::process::Signal::USR1);
+    daemon.until("that it listens", || daemon.ask(&["status"]).out.contains("live"));
+    bench.server.disconnect_all();
+    bench.server.rule(When::verb("EXAMINE").nth(1), Act::Blackhole);
+    daemon.until("that it is to listen again", || count(&bench, "EXAMINE") == 3);
+    daemon.ask(&["sync"]).is(0, "");
+    daemon.until("that it listens again", || daemon.ask(&["status"]).out.contains("live"));
+}
+
+#[test]
 fn who_may_have_one_connection_or_a_server_that_cannot_tell_is_not_listened_to() {
     for more in ["connections = 1", "disable-extensions = [\"IDLE\"]"] {
         let bench = bench(more);

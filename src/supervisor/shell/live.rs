@@ -94,6 +94,13 @@ impl Supervisor {
         }
     }
 
+    /// Ends the wait of one that was to listen and could not, however often: another begins when a pass was let in.
+    pub(super) fn wait_no_longer(&mut self, name: &str) {
+        if let Some(held) = self.accounts.get_mut(name) {
+            held.ear.take_if(|ear| !ear.is_listening);
+        }
+    }
+
     /// Has the server of an account listened to after a while, which let us in before and can tell.
     pub(super) fn listen(&mut self, name: &str, after: Duration) {
         let is_ending = self.stopping.is_some();
