@@ -149,7 +149,11 @@ fn permitted(config: &Config, named: Option<&Path>, environment: &Environment) -
         match &endpoint.password {
             Some(Secret::Command(command)) => drop(permitted.commands.insert(command.clone())),
             Some(Secret::File(path)) => drop(permitted.files.insert(path.clone())),
-            Some(Secret::Environment(_) | Secret::Credential(_) | Secret::Literal(_)) | None => {}
+            Some(Secret::Credential(name)) => {
+                let directory = environment.get("CREDENTIALS_DIRECTORY").map(Path::new);
+                permitted.files.extend(directory.map(|directory| directory.join(name)));
+            }
+            Some(Secret::Environment(_) | Secret::Literal(_)) | None => {}
         }
         if let Target::Tunnel(command) = &endpoint.target {
             permitted.commands.insert(command.clone());

@@ -9,6 +9,7 @@ use landlock::{
 };
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,8 +41,8 @@ const READABLE: &[&str] = &[
 /// Files that may be links to anywhere, and are replaced there.
 const LINKED: &[&str] = &["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/localtime"];
 
-/// Which directory a name leads to: the device and the inode; none: to nothing.
-type Identity = Option<(u64, u64)>;
+/// Which directory a name leads to: its device and inode, and whether it can be opened; none: to nothing.
+type Identity = Option<((u64, u64), bool)>;
 
 /// The Maildirs that this process may touch.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -79,7 +80,9 @@ impl Bounds {
             .scope(Scope::from_all(ABI::V6))?
             .create()?;
         let all = AccessFs::from_all(ABI::V6);
-        let write = all & !AccessFs::Execute & !AccessFs::IoctlDev & !AccessFs::MakeBlock & !AccessFs::MakeChar;
+        // Nor does it make symbolic links, which the monitor would follow where a file that it opens lies in reach.
+        let devices = AccessFs::IoctlDev | AccessFs::MakeBlock | AccessFs::MakeChar;
+        let write = all & !AccessFs::Execute & !devices & !AccessFs::MakeSym;
         for path in maildirs.keys().map(PathBuf::as_path).chain([state_dir]) {
             rules = allow(rules, path, write)?;
         }
@@ -102,7 +105,8 @@ impl Bounds {
     }
 
     /// Whether a Maildir can be reached as well as it could be from outside: what its name leads to was there at the start,
-    /// or it is not there now and was not then. Blocking, for a moment.
+    /// or it is not there now and was not then. A disk that was taken out and mounted again is the same one, and yet out of
+    /// reach: that it could be opened then, and cannot now, tells it. Blocking, for a moment.
     pub fn cover(&self, maildir: &Path) -> bool {
         self.covers(maildir, || identity(maildir))
     }
@@ -110,7 +114,8 @@ impl Bounds {
     fn covers(&self, maildir: &Path, now: impl FnOnce() -> Identity) -> bool {
         let Some(set) = self.set.as_ref().filter(|set| !maildir.starts_with(&set.state_dir)) else { return true };
         let Some(then) = set.maildirs.get(maildir) else { return false };
-        now().is_none_or(|now| *then == Some(now))
+        let is_as_then = |(now, opens)| then.is_some_and(|(then, opened)| then == now && (opens || !opened));
+        now().is_none_or(is_as_then)
     }
 }
 
@@ -124,7 +129,8 @@ pub fn readable<'e>(variable: impl Fn(&str) -> Option<&'e OsStr>) -> Vec<PathBuf
 }
 
 fn identity(path: &Path) -> Identity {
-    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+    let found = std::fs::metadata(path).ok()?;
+    Some(((found.dev(), found.ino()), File::open(path).is_ok()))
 }
 
 /// Allows something below a path; what is not there, or cannot be opened, needs no rule.
@@ -146,17 +152,24 @@ mod tests {
     #[test]
     fn a_maildir_is_covered_while_its_name_leads_where_it_led() {
         let [there, missing, other] = ["/mail/there", "/mail/missing", "/mail/other"].map(Path::new);
-        let maildirs = [(there.to_owned(), Some((1, 7))), (missing.to_owned(), None)];
+        let maildirs = [(there.to_owned(), Some(((1, 7), true))), (missing.to_owned(), None)];
         let bounds = Bounds { set: Some(Arc::new(Set { maildirs: maildirs.into(), state_dir: "/state".into() })) };
-        assert!(bounds.covers(there, || Some((1, 7))));
+        assert!(bounds.covers(there, || Some(((1, 7), true))));
+        assert!(!bounds.covers(there, || Some(((1, 7), false))), "the same disk is mounted again");
         assert!(bounds.covers(there, || None), "a disk that went away is not found by a new start");
-        assert!(!bounds.covers(there, || Some((2, 7))), "another disk is mounted there");
+        assert!(!bounds.covers(there, || Some(((2, 7), true))), "another disk is mounted there");
         assert!(bounds.covers(missing, || None));
-        assert!(!bounds.covers(missing, || Some((1, 9))), "it was made, or came");
+        assert!(!bounds.covers(missing, || Some(((1, 9), false))), "it was made, or came");
         assert!(bounds.name(missing) && !bounds.name(other) && bounds.name(Path::new("/state/queues/work")));
         assert!(!bounds.covers(other, || None), "the configuration has it now");
-        assert!(bounds.covers(Path::new("/state/queues/work"), || Some((1, 3))), "it is within what it may touch");
-        assert!(Bounds::default().covers(other, || Some((1, 1))));
+        assert!(
+            bounds.covers(Path::new("/state/queues/work"), || Some(((1, 3), true))),
+            "it is within what it may touch"
+        );
+        assert!(Bounds::default().covers(other, || Some(((1, 1), true))));
+        let closed = [(there.to_owned(), Some(((1, 7), false)))];
+        let bounds = Bounds { set: Some(Arc::new(Set { maildirs: closed.into(), state_dir: "/state".into() })) };
+        assert!(bounds.covers(there, || Some(((1, 7), false))), "nobody could open it then: a new start finds no more");
     }
 
     #[test]

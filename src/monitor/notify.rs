@@ -69,7 +69,7 @@ impl Notify {
     /// Hands on what the daemon said; it says it again if that matters. What no daemon says is not handed on: the manager
     /// would also believe that another process is the main one.
     pub(super) fn hand_on(&self, text: &str) {
-        if !text.lines().all(|line| SAID.iter().any(|known| line.starts_with(known))) {
+        if !text.split(['\n', '\r']).all(|line| SAID.iter().any(|known| line.starts_with(known))) {
             tracing::warn!("the service manager was to be told what it is not told by a daemon.");
         } else if text.starts_with("STATUS=") || text.starts_with("WATCHDOG=") {
             self.send(text);
@@ -155,9 +155,14 @@ mod tests {
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).expect("bound");
         let notify = Notify::new(Some(path.as_os_str()), None, None);
-        for text in
-            ["MAINPID=1", "STATUS=well\nMAINPID=1", "READY=1\nFDSTORE=1", "NOTIFYACCESS=all", "WATCHDOG=trigger"]
-        {
+        for text in [
+            "MAINPID=1",
+            "STATUS=well\nMAINPID=1",
+            "STATUS=well\rMAINPID=1",
+            "READY=1\nFDSTORE=1",
+            "NOTIFYACCESS=all",
+            "WATCHDOG=trigger",
+        ] {
             notify.hand_on(text);
         }
         notify.hand_on("READY=1\nSTATUS=well");

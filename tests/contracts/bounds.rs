@@ -95,6 +95,7 @@ fn nothing_of_others(place: &Path) -> Vec<(&'static str, io::Result<()>)> {
         ("making a directory", fs::create_dir(place.join("directory"))),
         ("taking it in", fs::rename(&diary, place.join("mail/diary"))),
         ("taking it out", fs::rename(place.join("mail/INBOX"), place.join("INBOX"))),
+        ("linking to it", std::os::unix::fs::symlink(&diary, place.join("mail/diary"))),
         ("listing", fs::read_dir(place).map(drop)),
         ("writing where it may read", fs::write(place.join("certificates/ca.pem"), "other")),
         ("running", Command::new("/bin/true").status().map(drop)),

@@ -144,6 +144,24 @@ while chunk := server.recv(65536):
 ";
 
 #[test]
+fn a_credential_of_the_service_manager_is_read() {
+    let bench = Bench::new(Profile::full());
+    bench.fill(1);
+    let account = bench.account("work", bench.server.port(), &bench.maildir());
+    let file = format!("password.file = {:?}", bench.path("secret"));
+    let account = account.replace(&file, "password.credential = \"work\"");
+    assert!(account.contains("credential"), "{account}");
+    bench.write_configuration(&format!("state-dir = {:?}\n{account}", bench.state()));
+    let directory = bench.path("credentials");
+    fs::create_dir(&directory).expect("made");
+    fs::rename(bench.path("secret"), directory.join("work")).expect("moved");
+    let daemon = Daemon::start_with(&bench, |command| {
+        command.env("CREDENTIALS_DIRECTORY", &directory);
+    });
+    daemon.until("mail", || bench.count("INBOX") == 1);
+}
+
+#[test]
 fn the_two_end_together() {
     let bench = Bench::mirrored(Profile::full(), 1);
     let daemon = Daemon::start(&bench);
