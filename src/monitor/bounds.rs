@@ -9,7 +9,6 @@ use landlock::{
 };
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,7 +129,7 @@ pub fn readable<'e>(variable: impl Fn(&str) -> Option<&'e OsStr>) -> Vec<PathBuf
 
 fn identity(path: &Path) -> Identity {
     let found = std::fs::metadata(path).ok()?;
-    Some(((found.dev(), found.ino()), File::open(path).is_ok()))
+    Some(((found.dev(), found.ino()), std::fs::read_dir(path).is_ok()))
 }
 
 /// Allows something below a path; what is not there, or cannot be opened, needs no rule.

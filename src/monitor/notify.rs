@@ -142,6 +142,15 @@ fn address(name: &OsStr) -> io::Result<SocketAddr> {
 mod tests {
     use super::*;
 
+    /// A service manager, the way to it, and the directory of its socket.
+    fn manager() -> (UnixDatagram, Notify, tempfile::TempDir) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("bound");
+        let notify = Notify::new(Some(path.as_os_str()), None, None);
+        (socket, notify, dir)
+    }
+
     fn heard(socket: &UnixDatagram) -> String {
         socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
         let mut buffer = [0; 512];
@@ -151,10 +160,7 @@ mod tests {
 
     #[test]
     fn what_no_daemon_says_is_not_handed_on() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("notify");
-        let socket = UnixDatagram::bind(&path).expect("bound");
-        let notify = Notify::new(Some(path.as_os_str()), None, None);
+        let (socket, notify, _dir) = manager();
         for text in [
             "MAINPID=1",
             "STATUS=well\nMAINPID=1",
@@ -171,10 +177,7 @@ mod tests {
 
     #[test]
     fn the_manager_hears_in_its_own_words() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("notify");
-        let socket = UnixDatagram::bind(&path).expect("bound");
-        let notify = Notify::new(Some(path.as_os_str()), None, None);
+        let (socket, notify, _dir) = manager();
         notify.ready("1 account");
         assert_eq!(heard(&socket), "READY=1\nSTATUS=1 account");
         notify.reloading();
@@ -207,10 +210,7 @@ mod tests {
 
     #[test]
     fn a_manager_that_does_not_listen_is_not_waited_for() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("notify");
-        let _socket = UnixDatagram::bind(&path).expect("bound");
-        let notify = Notify::new(Some(path.as_os_str()), None, None);
+        let (_socket, notify, _dir) = manager();
         (0..2000).for_each(|number| notify.status(&format!("{number}")));
         notify.stopping();
     }

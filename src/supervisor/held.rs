@@ -60,7 +60,7 @@ impl Held {
         let status = AccountStatus::load(&account.job.state_dir, &account.job.account);
         let standing = status.as_ref().map(Standing::of).unwrap_or_default();
         let counters = Counters { standing, ..Counters::default() };
-        let favourites = Favourites::new(live::ears(&account).saturating_sub(1));
+        let favourites = live::favourites(&account);
         let (paused, sees) = (false, false);
         let mut held =
             Self { account, lock, reason, refused, paused, ear, favourites, kept, counters, hooks, sees, blind };

@@ -3,6 +3,7 @@
 //! Neither carries anything. They say that it is worth looking, and the schedule decides when that is done.
 
 use super::backoff::{PASSING, next, spread};
+use super::favourites::Favourites;
 use super::held::Account;
 use crate::mail::escape;
 use crate::maildir::{Blind, Layout, Watch};
@@ -68,6 +69,11 @@ pub(super) fn ears(account: &Account) -> usize {
     if listens { connections.saturating_sub(2).max(1) } else { 0 }
 }
 
+/// The mailboxes to which it is worth to listen besides, none known yet: as many as ears are left of the first.
+pub(super) fn favourites(account: &Account) -> Favourites {
+    Favourites::new(ears(account).saturating_sub(1))
+}
+
 /// Who listens to the server of an account, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Ear {
@@ -109,7 +115,8 @@ impl Drop for Ear {
     }
 }
 
-/// Listens after a while, again and again; to one mailbox, or to all as far as they can be heard at once. It ends where the login is refused: the next pass that gets in begins another.
+/// Listens after a while, again and again; to one mailbox, or to all as far as they can be heard at once. It ends where the
+/// login is refused: the next pass that gets in begins another.
 pub(super) async fn keep_listening(
     job: Job,
     mailbox: Option<String>,

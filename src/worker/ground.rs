@@ -12,6 +12,7 @@ use crate::maildir::{
 };
 use crate::store::{Health, Settlement, Store};
 use crate::sync::{Adopting, Cause, MailboxRecord};
+use crate::worker::pass::blocking;
 use crate::worker::{Error, Job, maildrop};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -134,9 +135,26 @@ pub(super) fn raise(root: &Root, owner: Owner, place: String, generation: u64) -
     root.write_marker(&RootMarker { owner, place, generation })
 }
 
+/// The root of a Maildir, made if it is not there, with our marker in it.
+pub(super) async fn found(
+    job: &Job,
+    root: Option<Root>,
+    history: &History,
+    records: Vec<MailboxRecord>,
+    marker: RootMarker,
+) -> Result<Root, Error> {
+    let (path, layout, history) = (job.maildir.clone(), job.layout, history.clone());
+    blocking(move || {
+        let root = root.map_or_else(|| Root::create(&path), Ok)?;
+        claim(&root, layout, &history, &records, &marker)?;
+        Ok(root)
+    })
+    .await
+}
+
 /// Writes our marker into a root. Folder markers that mean nothing to us are taken off first: after a crash in between it
 /// is found as before, and done again.
-pub(super) fn claim(
+fn claim(
     root: &Root,
     layout: Layout,
     history: &History,

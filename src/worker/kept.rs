@@ -80,13 +80,12 @@ pub(super) async fn open(job: &Job, only: &[String]) -> Result<Opened, Error> {
 
 async fn list(imap: &mut Imap, only: &[String]) -> Result<Listing, ImapError> {
     let names = imap.listed(KEPT).filter(|_| !only.is_empty()).and_then(|listing| names(listing, only));
-    match names {
-        Some(names) => match imap.list_again(&names).await? {
-            Some(listing) => Ok(listing),
-            None => imap.list().await,
-        },
-        None => imap.list().await,
+    if let Some(names) = names
+        && let Some(listing) = imap.list_again(&names).await?
+    {
+        return Ok(listing);
     }
+    imap.list().await
 }
 
 /// What mailboxes are called on the server; none if one of them is not there.
@@ -94,7 +93,7 @@ fn names(listing: &Listing, only: &[String]) -> Option<Vec<MailboxName>> {
     let delimiter = map::delimiter(listing);
     let name = |asked: &String| {
         let mut all = map::selectable(listing).map(|mailbox| &mailbox.name);
-        all.find(|name| map::slashed(name, delimiter) == *asked || name.to_string() == *asked).cloned()
+        all.find(|name| map::is_called(name, delimiter, asked)).cloned()
     };
     only.iter().map(name).collect()
 }

@@ -221,9 +221,7 @@ impl Pass<'_> {
 
     /// Tells whether a verdict is about one of these mailboxes.
     fn is_about(&self, verdict: &MailboxVerdict, only: &[String]) -> bool {
-        // Also as the status shows it, which does not know how the server divides levels.
-        let is_named =
-            |name: &MailboxName| only.contains(&map::slashed(name, self.place.0)) || only.contains(&name.to_string());
+        let is_named = |name: &MailboxName| only.iter().any(|asked| map::is_called(name, self.place.0, asked));
         let is_known = |id: &MailboxId| self.records.get(id).is_some_and(|record| is_named(&record.name));
         match verdict {
             MailboxVerdict::Mirror(id)

@@ -212,6 +212,12 @@ pub(super) fn slashed(name: &MailboxName, delimiter: Option<char>) -> String {
     delimiter.map_or_else(|| decoded.clone(), |d| decoded.replace(d, "/"))
 }
 
+/// Whether somebody who says this means that mailbox; also as the status shows it, which does not know how the server divides
+/// levels.
+pub(super) fn is_called(name: &MailboxName, delimiter: Option<char>, said: &str) -> bool {
+    slashed(name, delimiter) == said || name.to_string() == said
+}
+
 /// The mailboxes that only show what is in others (all mail, important mail) on a server where a message has labels, by
 /// their names for people; those that the configuration names itself are not among them.
 pub(super) fn views(job: &Job, quirks: &Quirks, listing: &Listing) -> BTreeSet<String> {

@@ -152,7 +152,8 @@ impl Imap {
     /// # Errors
     /// When the connection is lost.
     pub async fn list_again(&mut self, names: &[MailboxName]) -> Result<Option<Listing>, Error> {
-        let gathered = self.stand_of(names).await?;
+        let mut gathered = Gathered::default();
+        self.stand_of(names, &mut gathered).await?;
         let Some((_, mut listing)) = self.listed.clone() else { return Ok(None) };
         listing.warnings.clear();
         for listed in &mut listing.mailboxes {
@@ -196,12 +197,10 @@ impl Imap {
     }
 
     /// Asks how these mailboxes stand, and what they are, in one flight.
-    async fn stand_of(&mut self, names: &[MailboxName]) -> Result<Gathered, Error> {
-        let mut gathered = Gathered::default();
+    async fn stand_of(&mut self, names: &[MailboxName], gathered: &mut Gathered) -> Result<(), Error> {
         let mut commands = each(names, STATUS, &self.status_items());
         commands.extend(self.items_apart().into_iter().flat_map(|items| each(names, IDENTITIES, items)));
-        self.learn(&commands, &mut gathered).await?;
-        Ok(gathered)
+        self.learn(&commands, gathered).await.map(drop)
     }
 
     /// Runs commands in one flight, and takes in what they tell of mailboxes.
@@ -262,10 +261,7 @@ impl Imap {
             .filter(|line| is_selectable(line) && !self.mailboxes.is_foreign(&line.name))
             .filter_map(|line| judge(&line.name).ok())
             .collect();
-        let told = self.stand_of(&names.into_iter().collect::<Vec<_>>()).await?;
-        (gathered.statuses, gathered.identities) = (told.statuses, told.identities);
-        gathered.octets = gathered.octets.saturating_add(told.octets);
-        Ok(())
+        self.stand_of(&names.into_iter().collect::<Vec<_>>(), gathered).await
     }
 
     fn return_options(&self) -> Option<String> {

@@ -3,11 +3,10 @@
 use super::Supervisor;
 use crate::hooks::Runner;
 use crate::mail::escape;
-use crate::supervisor::favourites::Favourites;
 use crate::supervisor::handle::{Gone, Request};
 use crate::supervisor::held::{Account, Held};
 use crate::supervisor::in_one_line;
-use crate::supervisor::live::ears;
+use crate::supervisor::live::favourites;
 use crate::supervisor::schedule::{Event, Ticket};
 use crate::supervisor::status::What;
 use crate::supervisor::work::Update;
@@ -117,7 +116,7 @@ impl Supervisor {
                 Some(held) => {
                     changed += 1;
                     held.hooks = Runner::start(&name, &account.hooks);
-                    held.favourites = Favourites::new(ears(&account).saturating_sub(1));
+                    held.favourites = favourites(&account);
                     held.account = account;
                     (held.reason, held.refused) = (None, None);
                     let setup = held.setup();

@@ -61,9 +61,10 @@ impl Supervisor {
         let before = (reins.line.received(), reins.line.sent());
         let kept = Some(held.kept.clone());
         let mut job = Job { lock, reins: reins.clone(), kept, flags_every, ..held.account.job.clone() };
-        job.connections -= held.ears();
+        let ears = held.ears();
+        job.connections -= ears;
         // It tells which mailboxes are used.
-        job.tells_touched |= held.ears() > 1;
+        job.tells_touched |= ears > 1;
         let cover = self.accounts.get(&name).and_then(|held| self.cover(held));
         let is_asked = updates.is_some();
         let (events, mut moved) = unbounded_channel();

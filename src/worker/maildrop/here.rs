@@ -59,19 +59,12 @@ impl DropPass<'_> {
     /// Makes the root at the first pass, takes it over where that is due, and raises its marker where a crash came between
     /// a commit and that.
     pub(super) async fn found_root(&mut self) -> Result<(), Error> {
-        let (path, generation) = (self.job.maildir.clone(), self.store.generation());
-        if self.root.is_some() && self.marked == Some(generation) {
-            return Ok(());
+        let (owner, place, generation) = (self.owner.clone(), self.state_place.clone(), self.store.generation());
+        if self.root.is_none() || self.marked != Some(generation) {
+            let records = self.record.iter().cloned().collect();
+            let marker = RootMarker { owner, place, generation };
+            self.root = Some(ground::found(self.job, self.root.take(), &self.history, records, marker).await?);
         }
-        let marker = RootMarker { owner: self.owner.clone(), place: self.state_place.clone(), generation };
-        let (root, history, layout) = (self.root.take(), self.history.clone(), self.job.layout);
-        let records: Vec<MailboxRecord> = self.record.iter().cloned().collect();
-        let root = blocking(move || {
-            let root = root.map_or_else(|| Root::create(&path), Ok)?;
-            ground::claim(&root, layout, &history, &records, &marker)?;
-            Ok(root)
-        });
-        self.root = Some(root.await?);
         Ok(())
     }
 
